@@ -1,10 +1,11 @@
-"""Names of a package that are imported on first use."""
+"""Names of a package, and packages, that are imported on first use."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 
 def lazy_names(
@@ -32,3 +33,28 @@ def lazy_names(
         return getattr(importlib.import_module(places[name]), name)
 
     return get, lambda: sorted(places)
+
+
+class LateModule(ModuleType):
+    """Stand for a module, which is imported when one of its names is looked up.
+
+    Threads that look one up at the same time wait for one import, as with any other.
+
+    Examples
+    --------
+    >>> late = LateModule("pathlib")
+    >>> late.PurePath("a", "b").name
+    'b'
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+# What plans, lists and most messages do without: with pandas, xarray takes longer to import than all else.
+if TYPE_CHECKING:
+    import xarray
+else:
+    xarray = LateModule("xarray")
+
+__all__ = ["LateModule", "lazy_names", "xarray"]

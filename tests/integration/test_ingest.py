@@ -269,3 +269,11 @@ def test_a_shale_stack_with_uneven_slices(data_dir: Path, tmp_path: Path) -> Non
     assert np.ptp(np.diff(made.z.values)) < 1e-6
     assert made.sizes["z"] > 1
     assert tim3d.validate(str(tmp_path / "a.zarr"), deep=True) == []
+
+
+def test_one_number_is_no_voxel_size(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 4, 4), np.uint8))
+    for verb in (tim3d.inspect, tim3d.ingest):
+        with pytest.raises(ArgumentError, match=r"--voxel-size 20,10,10\), got 10"):
+            verb(tmp_path / "a.npy", *[tmp_path / "s.zarr"][: verb is tim3d.ingest], voxel_size=10)  # type: ignore[operator]
+    assert not (tmp_path / "s.zarr").exists()

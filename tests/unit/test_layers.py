@@ -39,7 +39,7 @@ ROOMS = [
     Room(0, "typed",        "grid"),
     Room(0, "commands",     "verbs"),
     Room(0, "forecast"),
-    Room(0, "lazy"),
+    Room(0, "lazy",         "",                         "xarray"),
     Room(0, "spelling"),
     Room(0, "units"),
     Room(0, "steps",        "errors spelling"),
@@ -144,6 +144,7 @@ ONLY_IN = {
         "maintenance.validation",
     },
 }
+LATE = {"xarray"}
 HOMES = {"dask": "engine", "distributed": "engine", "torch": "models"}
 # The only modules that may need torch as soon as they are imported.
 NEEDS_TORCH = {
@@ -294,6 +295,8 @@ def _targets(name: str, *, top_only: bool = False) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports are not used"
+            if node.module == "tim3d.lazy":  # libraries that are imported on first use
+                yield from (alias.name for alias in node.names if alias.name in LATE)
             inner = [f"{node.module}.{alias.name}" for alias in node.names]
             yield from (full for full in inner if full.removeprefix("tim3d.") in modules())
             yield str(node.module)  # a package is imported too, whatever is taken from it

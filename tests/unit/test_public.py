@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tim3d
@@ -166,6 +167,28 @@ def test_help_is_quick_and_light() -> None:
         "assert not {'torch', 'dask', 'xarray', 'zarr', 'numpy', 'fsspec', 'tim3d.stages'} & set(sys.modules)"
     )
     assert "voxel" in fresh(code)
+
+
+def test_a_plan_waits_for_no_library_that_it_does_without(tmp_path: Path) -> None:
+    sample = tmp_path / "s.zarr"
+    np.save(tmp_path / "labels.npy", np.eye(8, dtype=np.uint8)[None].repeat(8, 0))
+    phases = {"pore": 0, "solid": 1}
+    tim3d.ingest(
+        tmp_path / "labels.npy",
+        str(sample),
+        voxel_size=dict.fromkeys("zyx", 10),
+        field="phase",
+        phases=phases,
+    )
+    code = (
+        "import sys, tim3d.cli.main\n"
+        "for verb in ('show', 'distance'):\n"
+        "    plan = ['--plan'] if verb == 'distance' else []\n"
+        f"    assert not tim3d.cli.main.main([verb, {str(sample)!r}, *plan])\n"
+        "heavy = {'torch', 'xarray', 'pandas', 'scipy.spatial', 'scipy.ndimage', 'skimage', 'matplotlib'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    assert "phase_distance/s0" in fresh(code)
 
 
 @each(EVERY_ERROR, lambda error: error.__name__)

@@ -18,7 +18,7 @@ import tim3d.corrections
 from tests.each import each
 from tim3d import typed
 from tim3d.cli.commands import COMMANDS, Option
-from tim3d.cli.declared import NEEDED, choices, declared
+from tim3d.cli.declared import NEEDED, choices, summary
 from tim3d.cli.main import build_parser
 from tim3d.cli.parser import help_of
 from tim3d.cli.parsing import parameters, verb
@@ -79,7 +79,7 @@ def test_the_source_is_read_as_python_reads_it(name: str) -> None:
             NEEDED if one.default is one.empty else None if key == "options" else one.default
         )
         assert found[key].by_place == (one.kind is one.POSITIONAL_OR_KEYWORD)
-    assert declared(VERBS[name], name).summary == (inspect.getdoc(verb(name)) or "").splitlines()[0]
+    assert summary(VERBS[name], name) == (inspect.getdoc(verb(name)) or "").splitlines()[0]
 
 
 @each([*VERBS])

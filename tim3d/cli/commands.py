@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tim3d.cli import actions
-from tim3d.cli.declared import NEEDED, Parameter, choices, declared
+from tim3d.cli.declared import NEEDED, Parameter, choices, declared, summary
 from tim3d.cli.parsing import options_of, parameters, read
 from tim3d.cli.readers import STEPS, reader
 from tim3d.commands import shell_text
@@ -102,7 +102,7 @@ class Command:
     @property
     def summary(self) -> str:
         """The first line of the docstring, for the overview."""
-        return declared(self.module, self.function).summary.replace("`", "")
+        return summary(self.module, self.function).replace("`", "")
 
 
 def _verb(name: str) -> Command:
@@ -155,7 +155,7 @@ def guides(name: str) -> Iterator[tuple[str, str]]:
             _shown(one) if one.name == BARE else f"{one.name}={_shown(one)}" for one in known
         )
         texts = "; ".join(f"{one.name}: {_with_default(one)}" for one in known)
-        yield f"step {kind}:{shown}", f"{about.summary} {texts}."
+        yield f"step {kind}:{shown}", f"{summary(module, of)} {texts}."
 
 
 def _shown(one: Parameter) -> str:

@@ -28,6 +28,7 @@ _ARITHMETIC = {
     ast.Sub: operator.sub,
 }
 _STATEMENT = re.compile(r"^(?=[^\s)\]}#])", re.MULTILINE)
+_BINDING = re.compile(r"^(?:@.*\n)*(?:(?:def|class) (\w+)\b|(\w+)\b[^\n=]*=)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,6 @@ class Declared:
     def document(self) -> str:
         """Full docstring."""
         return (ast.get_docstring(self.node) or "") + "\n"
-
-    @property
-    def summary(self) -> str:
-        """First line of the docstring."""
-        return self.document.partition("\n")[0]
 
     @cached_property
     def parameters(self) -> Mapping[str, Parameter]:
@@ -140,17 +136,40 @@ def _text(module: str) -> str:
 @cache
 def _statement(module: str, name: str) -> tuple[str, ast.stmt]:
     """Module and statement that bind a name; only the lines of the statement are parsed."""
+    where, text = _source(module, name)
+    return where, ast.parse(text).body[0]
+
+
+def summary(module: str, name: str) -> str:
+    """Return the first line of the docstring of a function; nothing is parsed.
+
+    >>> summary("tim3d.cli.declared", "choices")
+    'Values of a ``Literal``; empty for another type.'
+    """
+    return _source(module, name)[1].split('"""', 2)[1].partition("\n")[0]
+
+
+def _source(module: str, name: str) -> tuple[str, str]:
+    """Module and source of the statement that binds a name."""
     text = _text(module)
-    if start := re.search(
-        rf"^(?:@.*\n)*(?:def|class) {name}\b|^{name}\b[^\n=]*=", text, re.MULTILINE
-    ):
-        end = _STATEMENT.search(text, start.end())
-        return module, ast.parse(text[start.start() : end.start() if end else len(text)]).body[0]
+    if name in (starts := _starts(module)):
+        start, body = starts[name]
+        end = _STATEMENT.search(text, body)
+        return module, text[start : end.start() if end else len(text)]
     if imported := re.search(
         rf"^from (tim3d\S*) import (?:\([^)]*|.*)\b{name}\b", text, re.MULTILINE
     ):
-        return _statement(imported[1], name)
+        return _source(imported[1], name)
     raise LookupError(f"{module} binds no {name}")
+
+
+@cache
+def _starts(module: str) -> dict[str, tuple[int, int]]:
+    """Where the first statement that binds each name begins, and where its name has ended."""
+    found = [
+        (one[1] or one[2], (one.start(), one.end())) for one in _BINDING.finditer(_text(module))
+    ]
+    return dict(reversed(found))
 
 
 def _signature(

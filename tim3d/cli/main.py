@@ -98,16 +98,16 @@ def _filled(text: str, indent: int = 0) -> str:
 
 def build_parser(first: Sequence[str] | None = None) -> Parser:
     """Parser of the command named by the first word; of all commands if it names none."""
+    named = [word for word in first or () if word in COMMANDS]
     parser = Parser(
         prog="tim3d",
         usage="%(prog)s [-h] [--version] COMMAND ...",
-        description=f"{__doc__}\n{overview()}",
+        description=None if named else f"{__doc__}\n{overview()}",
         epilog=_filled(EXIT_CODES),
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tim3d {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, prog="tim3d", help=SUPPRESS)
-    named = [word for word in first or () if word in COMMANDS]
     for name, command in ((name, COMMANDS[name]) for name in named or COMMANDS):
         sub = commands.add_parser(name, description=command.summary, epilog=EXIT_CODES)
         if named or first is None:

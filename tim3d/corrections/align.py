@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import xarray as xr
 
 from tim3d.corrections import doubts
 from tim3d.corrections.base import Column, Correction, Greys, Measured, Stack, as_type
 from tim3d.errors import ArgumentError
 from tim3d.kernels.image.drift import Displacement, Reals, displacement, drift_curve, trend
 from tim3d.kernels.image.translation import Interpolation, moved
+from tim3d.lazy import xarray as xr
 from tim3d.typed import PixelShift, VoxelRange
 
 # Weight below which a displacement counts as an outlier.

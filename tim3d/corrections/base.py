@@ -16,12 +16,12 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
 from tim3d.corrections.table_files import digest_of, read_table
 from tim3d.errors import InputError
 from tim3d.forecast import will_exist
 from tim3d.grid import Triple
+from tim3d.lazy import xarray as xr
 from tim3d.steps import Step
 
 Greys: TypeAlias = npt.NDArray[Any]

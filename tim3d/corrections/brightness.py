@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
 from tim3d.corrections import doubts
 from tim3d.corrections.base import Column, Correction, Greys, Measured, Stack
@@ -20,6 +19,7 @@ from tim3d.kernels.image.brightness import (
     slice_levels,
     target_levels,
 )
+from tim3d.lazy import xarray as xr
 from tim3d.steps import check_length
 
 

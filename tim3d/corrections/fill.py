@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import xarray as xr
 
 from tim3d.corrections import doubts
 from tim3d.corrections.base import Column, Correction, Greys, Measured, Stack, as_type
 from tim3d.errors import ArgumentError
 from tim3d.kernels.image.slice_faults import COPY, FAULTS, contrast_of, correlation, faults
+from tim3d.lazy import xarray as xr
 from tim3d.typed import SliceNumbers
 
 # Places that differ by less are one.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import xarray as xr
-
 from tim3d.corrections.base import Column, Greys, Measured, Stack
 from tim3d.kernels.image.noise_level import noise_level
+from tim3d.lazy import xarray as xr
 
 
 class ByNoise(Measured):

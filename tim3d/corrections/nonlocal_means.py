@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import xarray as xr
-
 from tim3d.corrections.base import Correction, Greys, Stack, as_type
 from tim3d.corrections.nanometres import InNanometres, Spacing
 from tim3d.corrections.noise import ByNoise, noise_of
@@ -13,6 +11,7 @@ from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
 from tim3d.kernels.image.denoise import check_patch, nonlocal_halo, nonlocal_means, reach
 from tim3d.kernels.image.tiles import by_tiles, tile_voxels
+from tim3d.lazy import xarray as xr
 from tim3d.steps import check_length
 
 # Largest halo and patch, which the plan reckons with.

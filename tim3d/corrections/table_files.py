@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
 from tim3d.errors import InputError
+from tim3d.lazy import xarray as xr
 
 SLICE = "slice"
 

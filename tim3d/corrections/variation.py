@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import xarray as xr
-
 from tim3d.corrections.base import Correction, Greys, Stack, as_type
 from tim3d.corrections.nanometres import InNanometres, Spacing
 from tim3d.corrections.noise import ByNoise, noise_of
 from tim3d.errors import ArgumentError
 from tim3d.kernels.image.tiles import by_tiles, tile_voxels
 from tim3d.kernels.image.total_variation import total_variation, variation_halo
+from tim3d.lazy import xarray as xr
 
 _MOST = 200
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from tim3d.descriptors.inputs import LABELS, Input
@@ -27,6 +26,7 @@ from tim3d.grid import AXES, Block, Box, Triple, triple
 from tim3d.kernels.morphology.phase_mask import as_labels, plane_counts
 from tim3d.kernels.morphology.surface import check_spacing
 from tim3d.kernels.statistics.exact_sums import add_exactly
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 
 Labels: TypeAlias = NDArray[np.uint8]

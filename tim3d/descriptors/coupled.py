@@ -15,13 +15,13 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.base import Descriptor, Material, Variable, assembled
 from tim3d.descriptors.inputs import LABELS, Input
 from tim3d.descriptors.parametric import Parametric
 from tim3d.errors import ArgumentError
 from tim3d.grid import AXES
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 
 # Conductivity of a phase: a number, or three along z, y and x.

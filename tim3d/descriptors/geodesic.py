@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from tim3d.descriptors.base import Counts, Labels, Material, Partial
@@ -20,6 +19,7 @@ from tim3d.descriptors.inputs import Input
 from tim3d.grid import AXES, Box
 from tim3d.kernels.conduction.bounds import richardson
 from tim3d.kernels.geodesic.geodesic import UNIT, plane_sums, tortuosity
+from tim3d.lazy import xarray as xr
 
 DIRECTIONS = ("+z", "-z", "+y", "-y", "+x", "-x")
 REFERENCE = "doi:10.1038/s43246-024-00493-5"

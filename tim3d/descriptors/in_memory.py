@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import xarray as xr
-
 from tim3d.descriptors.base import (
     Descriptor,
     Labels,
@@ -18,6 +16,7 @@ from tim3d.descriptors.base import (
 )
 from tim3d.descriptors.inputs import LABELS
 from tim3d.grid import Grid, Triple, triple
+from tim3d.lazy import xarray as xr
 
 
 def describe_array(

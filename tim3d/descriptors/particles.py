@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.base import Counts, Values
 from tim3d.descriptors.lengths import QUANTILES
@@ -29,6 +28,7 @@ from tim3d.kernels.morphology.instances import (
     Tallies,
 )
 from tim3d.kernels.morphology.surface import Spacing, pair_areas
+from tim3d.lazy import xarray as xr
 
 RANKS = ("major", "middle", "minor")
 CROFTON = "doi:10.5566/ias.v26.p83-92"

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from tim3d.grid import AXES, Triple
 from tim3d.kernels.morphology.components import Components
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 
 SIDES = ("low", "high")

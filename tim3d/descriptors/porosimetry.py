@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.base import Counts, Values
 from tim3d.descriptors.lags import in_voxels
+from tim3d.lazy import xarray as xr
 
 REFERENCE = "doi:10.1111/j.1551-2916.2008.02736.x"
 CONSTRICTION = "doi:10.1007/s10853-012-6968-z"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import xarray as xr
-
 from tim3d.errors import ArgumentError
+from tim3d.lazy import xarray as xr
 
 #: Names of phases that are pores without being named so by the user.
 PORES = ("pore", "pores", "void", "voids", "air", "vacuum")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from tim3d.descriptors.base import Values
@@ -20,6 +19,7 @@ from tim3d.kernels.morphology.strut_graph import (
     whole_paths,
 )
 from tim3d.kernels.statistics.log_normal import LogNormal
+from tim3d.lazy import xarray as xr
 
 REFERENCE = "doi:10.1006/cviu.1998.0680"
 COX = "doi:10.1080/10691898.2005.11910638"

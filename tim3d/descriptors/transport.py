@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.interface_conductances import interface_names, interface_variables
 from tim3d.descriptors.sensitivities import sensitivity_coordinates, sensitivity_variables
@@ -17,6 +16,7 @@ from tim3d.kernels.conduction.bounds import hashin_shtrikman, richardson, wiener
 from tim3d.kernels.conduction.conduction import PERFECT, Physics
 from tim3d.kernels.conduction.local_flux import CLASSES, class_edges
 from tim3d.kernels.conduction.material import Diagonal
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 
 REFERENCES = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import xarray as xr
+from tim3d.lazy import xarray as xr
 
 STANDARD_ERROR = "_standard_error"
 # Limits of an interval over draws of the labels, and its level.

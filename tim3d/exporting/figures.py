@@ -8,7 +8,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
 from matplotlib.figure import Figure
 
 from tim3d import plotting
@@ -17,6 +16,7 @@ from tim3d.errors import ArgumentError, MissingFieldError
 from tim3d.exporting.job import Export
 from tim3d.forecast import is_forecasting
 from tim3d.formats.base import FigureFormat
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.clusters import ROWS
 from tim3d.plotting.correlations import endings
 from tim3d.plotting.transport import has_profiles

@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError
 from tim3d.exporting.job import Export
 from tim3d.formats.base import UNITS, LineFormat, Lines
+from tim3d.lazy import xarray as xr
 from tim3d.storage import store
 
 # Numbers of each strut that go into the file, in the unit of its lengths.

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
+from tim3d.lazy import xarray as xr
 from tim3d.stages.shared.wide_table import head
 
 _KINDS = {"f": float, "i": int, "u": int, "b": int}

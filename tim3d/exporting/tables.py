@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.uncertainty import Uncertainty, is_error, uncertainty_of
 from tim3d.engine import Outline
@@ -19,6 +18,7 @@ from tim3d.exporting.job import Export
 from tim3d.exporting.row_tables import kinds, wide, wide_pieces
 from tim3d.forecast import is_forecasting
 from tim3d.formats.base import Table, TableFormat
+from tim3d.lazy import xarray as xr
 from tim3d.reporting.table import ABOUT, FIRST, LAST, WHOLE, region_text
 from tim3d.stages.measurement.describe import blocks_of, describe
 from tim3d.storage import store

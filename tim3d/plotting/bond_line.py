@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import matplotlib
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tim3d.kernels.statistics.straight_line import Line
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.style import LINES, STYLE, WIDTH, length_unit
 
 # K m2 W-1 to K mm2 W-1, in which impedances of interfaces are written.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import matplotlib
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.correlations import AXIS_STYLES, endings
 from tim3d.plotting.slices import phase_patches
 from tim3d.plotting.style import STYLE, WIDTH, colours, length_unit

@@ -8,13 +8,13 @@ from functools import cache
 
 import matplotlib
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from tim3d import descriptors
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.style import STYLE, WIDTH, colours, length_unit
 from tim3d.storage.schema import AXES
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import matplotlib
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.style import STYLE, WIDTH, colours, length_unit
 
 METRICS = {

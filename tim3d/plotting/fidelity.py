@@ -7,11 +7,11 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.planes import Plane, middle_plane
 from tim3d.plotting.style import LINES, STYLE, WIDTH, colours, length_text
 from tim3d.storage import store

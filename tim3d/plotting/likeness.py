@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import matplotlib
 import numpy as np
-import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.style import STYLE, WIDTH, length_text
 
 # Of fields, one after the other; the real stack is black.

@@ -6,10 +6,10 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.style import LINES, STYLE, WIDTH, length_unit
 
 # Pictures in a row.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import matplotlib
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.style import COLOURS, LINES, STYLE, WIDTH
 from tim3d.units import quotient
 

@@ -10,10 +10,10 @@ from typing import Any
 import matplotlib
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.correlations import endings
 from tim3d.plotting.style import LINES, STYLE, WIDTH, colours, length_in, length_unit
 from tim3d.storage.schema import AXES

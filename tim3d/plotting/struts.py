@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import matplotlib
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tim3d.descriptors.struts import MOST_MEETING, TAKEN, WHERE
 from tim3d.kernels.statistics.log_normal import LogNormal
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.style import STYLE, WIDTH, colours, length_unit
 
 # Bins of a histogram, and fewer where there are few values; none is narrower than a voxel.

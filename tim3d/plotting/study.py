@@ -6,11 +6,11 @@ import math
 
 import matplotlib
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.style import LINES, STYLE, WIDTH, length_in, length_unit
 from tim3d.units import Shown, fitting, quotient
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.planes import Plane, middle_planes
 from tim3d.plotting.slices import Picture, three_planes
 from tim3d.plotting.style import LINES, STYLE, WIDTH, colours, length_unit

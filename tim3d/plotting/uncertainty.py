@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.style import LINES, STYLE, WIDTH
 
 STAGES = (("before", "o", "#999999"), ("after", "s", LINES[0]))

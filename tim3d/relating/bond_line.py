@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import xarray as xr
-
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError
+from tim3d.lazy import xarray as xr
 from tim3d.relating import impedance
 from tim3d.relating.job import as_json, tidy
 from tim3d.stages.shared.verb import Task, Verb

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError, InputError, MissingFieldError
@@ -22,6 +21,7 @@ from tim3d.kernels.conduction.contact_spots import (
 from tim3d.kernels.generation.rough_contact import RoughContact
 from tim3d.kernels.generation.rough_surface import RoughSurface
 from tim3d.kernels.statistics.straight_line import Line
+from tim3d.lazy import xarray as xr
 from tim3d.relating import files
 from tim3d.relating.samples import names_of
 from tim3d.relating.solved import NM, between_faces, component, solved_along

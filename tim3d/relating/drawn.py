@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.errors import InputError
 from tim3d.kernels.statistics.model_search import Subset
 from tim3d.kernels.statistics.regression import F64, Fit, r_squared
+from tim3d.lazy import xarray as xr
 from tim3d.relating.problem import ERROR, Problem
 from tim3d.relating.question import Question
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.errors import InputError, MissingExtraError
+from tim3d.lazy import xarray as xr
 from tim3d.stages.shared.wide_table import cell, head
 from tim3d.storage import outputs
 

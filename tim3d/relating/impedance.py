@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.commands import shell_text
 from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.statistics.straight_line import Line
+from tim3d.lazy import xarray as xr
 from tim3d.relating.samples import names_of
 from tim3d.relating.solved import NM, UNITS, between_faces, component, solved_along
 from tim3d.storage import store

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.coupled import Descriptors
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError
+from tim3d.lazy import xarray as xr
 from tim3d.relating import gaussian_process, predictions, study
 from tim3d.relating.files import is_table, read_table
 from tim3d.relating.problem import Problem, problem

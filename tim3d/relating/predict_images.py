@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError, CheckpointError, InputError
 from tim3d.forecast import will_exist
+from tim3d.lazy import xarray as xr
 from tim3d.relating.section_images import grey_image, groups_of
 from tim3d.sources.image import size_of
 from tim3d.stages.images.listing import check_table, chosen_images, write_table

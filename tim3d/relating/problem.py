@@ -9,13 +9,13 @@ from math import comb
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from tim3d.descriptors.uncertainty import OF_DRAWS
 from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.statistics.model_search import Subset, subsets
 from tim3d.kernels.statistics.regression import F64, fewest_samples
+from tim3d.lazy import xarray as xr
 from tim3d.relating.files import numeric
 from tim3d.relating.formulas import Derived, derived
 from tim3d.relating.question import Question

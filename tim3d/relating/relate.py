@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import xarray as xr
-
 from tim3d.descriptors.coupled import Descriptors
+from tim3d.lazy import xarray as xr
 from tim3d.relating.job import Place, Relating
 from tim3d.relating.question import Question
 from tim3d.stages.shared.verb import Task, Verb

@@ -10,13 +10,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine.clusters.memory import available_memory
 from tim3d.errors import ArgumentError, InputError, MemoryPlanError
 from tim3d.kernels.image.section_look import Look, render
 from tim3d.kernels.morphology.planar import boundary_per_area
 from tim3d.kernels.statistics.conformal import scatter_at_equal
+from tim3d.lazy import xarray as xr
 from tim3d.models.surrogate.examples import Examples
 from tim3d.phases import Phases
 from tim3d.relating.samples import names_of

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.coupled import Descriptors
 from tim3d.errors import InputError
+from tim3d.lazy import xarray as xr
 from tim3d.relating.files import read_table
 from tim3d.relating.stacked import stacked
 from tim3d.reporting.table import is_profile, rows

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import xarray as xr
-
 from tim3d.errors import ArgumentError, InputError, MissingFieldError
+from tim3d.lazy import xarray as xr
 from tim3d.stages.shared.results import results_of
 from tim3d.storage import store
 

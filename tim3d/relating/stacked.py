@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.errors import InputError
+from tim3d.lazy import xarray as xr
 
 Samples = Mapping[str, xr.Dataset]
 # Ending of the coordinates of an axis on which samples differ: its places in each sample.

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.kernels.statistics import importance, model_search
 from tim3d.kernels.statistics.model_search import Subset
 from tim3d.kernels.statistics.regression import Fit
+from tim3d.lazy import xarray as xr
 from tim3d.relating import drawn, models, predictions
 from tim3d.relating.problem import Problem
 from tim3d.relating.question import Question

@@ -8,8 +8,8 @@ import math
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
+from tim3d.lazy import xarray as xr
 from tim3d.relating.files import numeric
 from tim3d.stages.shared.wide_table import cell
 from tim3d.storage import outputs

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import xarray as xr
-
 from tim3d.descriptors.coupled import Descriptors
 from tim3d.descriptors.uncertainty import is_error
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError
+from tim3d.lazy import xarray as xr
 from tim3d.relating import files
 from tim3d.relating.samples import collected, refuse_mixed
 from tim3d.relating.summary import SUMMARY, write_summary

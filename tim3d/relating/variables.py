@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import xarray as xr
+
+from tim3d.lazy import xarray as xr
 
 # Units: "target" is that of the target, "error" the same, or 1 for its logarithm, "" is not said.
 TEXTS: dict[str, tuple[tuple[str, ...], str, str]] = {

@@ -6,9 +6,9 @@ import datetime
 from collections.abc import Iterator
 
 import numpy as np
-import xarray as xr
 from markupsafe import Markup
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.bond_line import MM2, bond_line_figure
 from tim3d.plotting.style import length_text
 from tim3d.reporting import page, table

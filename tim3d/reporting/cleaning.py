@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import xarray as xr
-
+from tim3d.lazy import xarray as xr
 from tim3d.reporting import page, table
 from tim3d.reporting.section import Parts, Section
 from tim3d.stages.shared.results import results_of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import xarray as xr
 from matplotlib.figure import Figure
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.clusters import cluster_figure, slice_shape_figure
 from tim3d.plotting.correlations import (
     chord_figure,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import xarray as xr
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.evaluation import evaluation_figure
 from tim3d.reporting import page, table
 from tim3d.reporting.section import Parts, Section

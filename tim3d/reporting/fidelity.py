@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-import xarray as xr
 from markupsafe import Markup
 
 from tim3d.errors import Tim3dError
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.fidelity import (
     CURVES,
     PLANES,

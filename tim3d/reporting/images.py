@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import xarray as xr
-
+from tim3d.lazy import xarray as xr
 from tim3d.reporting import table
 from tim3d.reporting.section import Parts, Section
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.inspection import inspection_figure
 from tim3d.reporting import page
 from tim3d.reporting.section import Parts, Section

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import xarray as xr
 from markupsafe import Markup
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.likeness import crop_map_figure, crop_pairs_figure, grey_look_figure
 from tim3d.reporting import page, table
 from tim3d.reporting.section import Parts, Section

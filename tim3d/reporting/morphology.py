@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import xarray as xr
 from markupsafe import Markup
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.correlations import endings
 from tim3d.plotting.sizes import distance_figure, porosimetry_figure, thickness_figure
 from tim3d.reporting import missing, page, table

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import xarray as xr
-
 from tim3d.descriptors.coupled import ROW_DIMENSIONS
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.particles import particle_figure
 from tim3d.reporting import page, results, table
 from tim3d.reporting.section import Parts, Section

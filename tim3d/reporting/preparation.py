@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-import xarray as xr
 
 from tim3d.corrections.doubts import listed
 from tim3d.corrections.fill import Placed
+from tim3d.lazy import xarray as xr
 from tim3d.plotting import preparation as figures
 from tim3d.reporting import page
 from tim3d.reporting.section import Parts, Section

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from markupsafe import Markup
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.relation import (
     importance_figure,
     models_figure,

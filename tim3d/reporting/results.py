@@ -6,12 +6,12 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import xarray as xr
 from markupsafe import Markup
 
 from tim3d.commands import renewal
 from tim3d.descriptors.builtin import BUILTIN
 from tim3d.descriptors.uncertainty import is_error, is_limit
+from tim3d.lazy import xarray as xr
 from tim3d.reporting import page, table
 from tim3d.reporting.surfaces import is_surface, surface_table
 from tim3d.stages.measurement.describe import describe

@@ -8,9 +8,9 @@ from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import TypeAlias
 
-import xarray as xr
 from matplotlib.figure import Figure
 
+from tim3d.lazy import xarray as xr
 from tim3d.reporting import page
 from tim3d.reporting.results import outdated_note
 from tim3d.storage import store

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import xarray as xr
-
 from tim3d.descriptors.coupled import ROW_DIMENSIONS
 from tim3d.descriptors.struts import agreement
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.struts import strut_figure
 from tim3d.reporting import missing, page, table
 from tim3d.reporting.results import definitions, line_table, measured

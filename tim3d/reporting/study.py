@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from markupsafe import Markup
 
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.study import study_figure, title
 from tim3d.plotting.style import length_text
 from tim3d.reporting import missing, page, table

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import xarray as xr
 from markupsafe import Markup
 
+from tim3d.lazy import xarray as xr
 from tim3d.reporting import page, table
 from tim3d.units import Shown, power_of
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.uncertainty import HIGH, LEVEL, LOW, is_error, uncertainty_of
+from tim3d.lazy import xarray as xr
 from tim3d.storage import outputs
 from tim3d.units import Shown, fitting, quotient
 

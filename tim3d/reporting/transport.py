@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from markupsafe import Markup
 
 from tim3d.commands import renewal
 from tim3d.descriptors.coupled import conditions
 from tim3d.descriptors.uncertainty import uncertainty_of
 from tim3d.errors import Tim3dError
+from tim3d.lazy import xarray as xr
 from tim3d.plotting import transport as transport_figures
 from tim3d.reporting import missing, page, results, table
 from tim3d.reporting.section import Nodes, Parts, Section

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.uncertainty import HIGH, LEVEL, LOW, STANDARD_ERROR, is_limit
 from tim3d.kernels.statistics.sampling_error import prediction_factor
+from tim3d.lazy import xarray as xr
 from tim3d.plotting.uncertainty import calibration_figure, parts_figure
 from tim3d.reporting import page, table
 from tim3d.reporting.section import Parts, Section

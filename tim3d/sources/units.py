@@ -102,6 +102,20 @@ def positive_nm(value: object, unit: str) -> float | None:
     return length_nm(value, unit) if math.isfinite(value) and value > 0 else None
 
 
+def edges_given(voxel_size: Mapping[str, float | None] | None) -> dict[str, float | None]:
+    """Lengths that were given for some of the edges z, y and x; raise `ArgumentError` for a bare number.
+
+    >>> edges_given({"z": 20.0}), edges_given(None)
+    ({'z': 20.0}, {})
+    """
+    if not isinstance(voxel_size, Mapping | None):
+        raise ArgumentError(
+            "voxel_size gives each edge its own length, as {'z': 20, 'y': 10, 'x': 10} (in the shell --voxel-size "
+            f"20,10,10), got {voxel_size!r}"
+        )
+    return dict(voxel_size or {})
+
+
 def refuse_mistyped(lengths_nm: Mapping[str, float | None]) -> None:
     """Raise `ArgumentError` if a length that was typed in nm is smaller than an atom.
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Ledger, Outline, Plan
 from tim3d.engine.clusters.memory import available_memory
@@ -19,6 +18,7 @@ from tim3d.errors import ArgumentError, InputError, MemoryPlanError, StoreError
 from tim3d.forecast import will_exist
 from tim3d.grid import Block, Grid, Triple
 from tim3d.kernels.image.threshold import grey_counts
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.sources import (
     PlannedStack,
@@ -31,7 +31,7 @@ from tim3d.sources import (
 from tim3d.sources.conversion import Conversion
 from tim3d.sources.holes import MissingChunks
 from tim3d.sources.opening import Reading
-from tim3d.sources.units import length_nm, refuse_units_alone
+from tim3d.sources.units import edges_given, length_nm, refuse_units_alone
 from tim3d.stages.inspection.audit import (
     Subject,
     check_accepted,
@@ -161,7 +161,7 @@ def ingest(
     typed = Typed(
         source=source,
         reading=Reading(dataset, shape, dtype, missing_chunks, scene, time, channel, level, convert),
-        voxel_size=dict(voxel_size or {}), units=units, field=field, phases=phases, shard=shard, even_z=even_z,
+        voxel_size=edges_given(voxel_size), units=units, field=field, phases=phases, shard=shard, even_z=even_z,
         accept=check_accepted(accept), other_grid=other_grid,
     )  # fmt: skip
     ingesting = Ingesting(typed, sample, options)

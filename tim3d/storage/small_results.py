@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import xarray as xr
 import zarr
 from numcodecs.zstd import Zstd
 
+from tim3d.lazy import xarray as xr
 from tim3d.storage.folder import DOCUMENT, group_document
 
 # zarr divides no array up to this size into chunks.

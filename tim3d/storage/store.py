@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 import zarr
 from zarr.codecs import ZstdCodec
 
 from tim3d.errors import MissingFieldError
 from tim3d.forecast import expected
 from tim3d.grid import Box, Triple, triple
+from tim3d.lazy import xarray as xr
 from tim3d.storage import advice, digests, schema
 from tim3d.storage.array_cache import current_moment
 from tim3d.storage.files import is_local, writing

@@ -14,8 +14,6 @@ from itertools import combinations, product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import SphericalVoronoi
-from skimage.measure import marching_cubes
 
 from tim3d.errors import ArgumentError
 
@@ -245,6 +243,10 @@ def _unequal(direction: Offset) -> Weights:
 
 @lru_cache(maxsize=32)
 def _direction_weights(spacing: Spacing) -> Weights:
+    from scipy.spatial import (
+        SphericalVoronoi,  # a third of the time of a plan, which has no use for it
+    )
+
     vectors = np.array(DIRECTIONS) * spacing
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cells = SphericalVoronoi(np.concatenate([unit, -unit])).calculate_areas()
@@ -291,6 +293,8 @@ def _meshes() -> tuple[NDArray[np.float64], ...]:
 
 
 def _mesh(cell: NDArray[np.float64]) -> NDArray[np.float64]:
+    from skimage.measure import marching_cubes
+
     vertices, faces, _, _ = marching_cubes(cell, 0.5)  # type: ignore[no-untyped-call]
     return np.asarray(vertices[faces], dtype=np.float64)
 

@@ -14,10 +14,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Outline, Plan, lock_sample
 from tim3d.errors import ArgumentError, MissingFieldError
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.cleaning.by_component import ComponentStage
 from tim3d.stages.cleaning.stage import MOVED, PIECES, Stage

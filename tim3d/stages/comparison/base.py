@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.base import Partial, inputs_of
 from tim3d.engine import Pass
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple
+from tim3d.lazy import xarray as xr
 from tim3d.sources.image import Image
 from tim3d.stages.comparison.line_counts import Lags
 from tim3d.stages.shared.field import Options

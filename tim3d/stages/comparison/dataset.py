@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.kernels.statistics import comparison as law
+from tim3d.lazy import xarray as xr
 from tim3d.stages.comparison.base import Arrays, Case, Seen
 from tim3d.storage import schema
 from tim3d.storage.schema import AXES

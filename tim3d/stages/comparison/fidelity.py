@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
 from tim3d.descriptors.builtin import COUPLED
 from tim3d.engine import Outline, Pass, Plan, lock_sample, run
 from tim3d.errors import ArgumentError
@@ -18,6 +16,7 @@ from tim3d.forecast import will_exist
 from tim3d.grid import Triple
 from tim3d.kernels.statistics import comparison as law
 from tim3d.kernels.statistics.correlation import check_lags
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.sources.grey_image import read_picture
 from tim3d.sources.image import Image, size_of

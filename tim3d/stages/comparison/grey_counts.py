@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.base import Material, Partial
 from tim3d.descriptors.inputs import Input
 from tim3d.grid import AXES, Box, Triple, triple
 from tim3d.kernels.statistics.correlation import pairs_at
 from tim3d.kernels.statistics.grey_statistics import LARGEST, LEVELS, differences, histogram
+from tim3d.lazy import xarray as xr
 from tim3d.stages.comparison.line_counts import Lags
 from tim3d.storage.schema import Spacing
 

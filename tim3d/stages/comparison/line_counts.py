@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.base import Labels, Material, Partial
 from tim3d.grid import AXES, Box, Triple, triple
 from tim3d.kernels.statistics.correlation import line_counts, pairs_at, ranks_of
+from tim3d.lazy import xarray as xr
 from tim3d.storage.schema import Spacing
 
 # Lags in voxels along z, y and x.

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Pass
 from tim3d.kernels.statistics import comparison as law
 from tim3d.kernels.statistics.correlation import ranks_of
 from tim3d.kernels.statistics.integral_range import mean_interval
+from tim3d.lazy import xarray as xr
 from tim3d.stages.comparison.base import Arrays, Case, Counted, Measures, Row, Seen
 from tim3d.stages.comparison.line_counts import line_partials, lines_in, lines_of
 from tim3d.stages.comparison.slice_tortuosity import Slices, added, slices_pass, tortuosities, ways

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Ledger, Pass
 from tim3d.grid import Block, Grid, Triple, triple
 from tim3d.kernels.morphology import components as kernel
 from tim3d.kernels.morphology.components import Border, Components
+from tim3d.lazy import xarray as xr
 from tim3d.stages.shared.packed import pack, unpack
 from tim3d.storage import store
 from tim3d.storage.schema import AXES

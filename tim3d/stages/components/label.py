@@ -14,7 +14,6 @@ from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.base import check_labels
 from tim3d.descriptors.percolation import percolation
@@ -22,6 +21,7 @@ from tim3d.engine import Outline, Pass, Plan, lock_sample
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Block, Box, Triple
 from tim3d.kernels.morphology import components as kernel
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.components.blocks import (
     KERNEL_BYTES,

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
-import xarray as xr
-
 from tim3d.descriptors.transport import Context, transport
 from tim3d.engine import Cluster, Plan, current_cluster, lock_sample, progress_bar, run_collective
 from tim3d.engine.passes.run import BASE_BYTES, LOADED_LATER_BYTES, TORCH_BASE_BYTES
@@ -23,6 +21,7 @@ from tim3d.grid import triple
 from tim3d.kernels.conduction.coding import InterfaceArea
 from tim3d.kernels.conduction.conduction import check_tolerance, conduct_bytes, most_parts
 from tim3d.kernels.conduction.thread_pool import default_threads
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.conduction.flux_fields import drop_scratch, has_field, keep_fields, plan_fields
 from tim3d.stages.conduction.interfaces import (

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import xarray as xr
-
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
 from tim3d.kernels.generation.generator import Generator
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.generation.network import Network
 from tim3d.stages.generation.structures import (

@@ -12,10 +12,10 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
 from tim3d.errors import InputError, MissingFieldError
 from tim3d.forecast import expected, names_below
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.storage import store
 

@@ -18,7 +18,7 @@ from tim3d.kernels.generation.generator import refuse_longer
 from tim3d.kernels.generation.plane_wave_field import LevelCut
 from tim3d.kernels.image.fibsem_simulation import Microscope, SimulatedStack
 from tim3d.sources import PlannedStack
-from tim3d.sources.units import refuse_mistyped
+from tim3d.sources.units import edges_given, refuse_mistyped
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema
 from tim3d.storage.outputs import make_folder, remove_abandoned, replacing
@@ -86,12 +86,13 @@ def simulate(
     WriteError
         If the folder cannot be written.
     """
-    size = SIZE_NM | dict(voxel_size or {})
+    given = edges_given(voxel_size)
+    size = SIZE_NM | {axis: edge for axis, edge in given.items() if edge is not None}
     if sorted(size) != sorted(SIZE_NM):
         raise ArgumentError(
-            f"a voxel has the edges z, y and x, got {dict(voxel_size or {})}; write --voxel-size 20,10,10"
+            f"a voxel has the edges z, y and x, got {given}; write --voxel-size 20,10,10"
         )
-    refuse_mistyped(dict(voxel_size or {}))
+    refuse_mistyped(given)
     edges = (size["z"], size["y"], size["x"])
     refuse_longer(correlation_nm, triple(shape), edges, "a correlation length", "--correlation-nm")
     stack = SimulatedStack(

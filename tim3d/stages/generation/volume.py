@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Ledger, Outline, Plan
 from tim3d.engine.passes.run import BASE_BYTES, TORCH_BASE_BYTES
@@ -19,7 +18,8 @@ from tim3d.forecast import expected, will_exist
 from tim3d.grid import Block, Grid, Triple, triple
 from tim3d.kernels.generation.generator import Generator, Grown
 from tim3d.kernels.generation.iterated import Iterated
-from tim3d.sources.units import refuse_mistyped
+from tim3d.lazy import xarray as xr
+from tim3d.sources.units import edges_given, refuse_mistyped
 from tim3d.stages.generation.growth import Growth, Stored
 from tim3d.stages.generation.iteration import Iteration, LastState
 from tim3d.stages.shared.awaited import cannot_plan, plan_awaiting
@@ -248,10 +248,9 @@ def _block(generator: Generator, out: Field) -> Triple:
 
 def spacing_nm(voxel_size: Mapping[str, float]) -> Spacing:
     """Return the voxel edges (z, y, x) in nm; raise `ArgumentError` unless all are positive."""
-    if sorted(voxel_size) != ["x", "y", "z"]:
-        raise ArgumentError(
-            f"a voxel has three edges, got {dict(voxel_size)}; write --voxel-size 10,5,5"
-        )
+    given = edges_given(voxel_size)
+    if sorted(given) != ["x", "y", "z"]:
+        raise ArgumentError(f"a voxel has three edges, got {given}; write --voxel-size 10,5,5")
     z, y, x = (float(voxel_size[a]) for a in "zyx")
     if not all(0 < v < math.inf for v in (z, y, x)):
         raise ArgumentError(

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-import xarray as xr
-
 from tim3d.descriptors.geodesic import DIRECTIONS, with_limit
 from tim3d.engine import Ledger, Outline, Plan, lock_sample
 from tim3d.engine.passes.plan import smaller_block
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
+from tim3d.lazy import xarray as xr
 from tim3d.stages.geodesic.block_relaxation import Visits
 from tim3d.stages.geodesic.block_solver import (
     Front,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.base import add_blocks
 from tim3d.descriptors.geodesic import (
@@ -22,6 +21,7 @@ from tim3d.descriptors.geodesic import (
 from tim3d.engine import Ledger
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
+from tim3d.lazy import xarray as xr
 from tim3d.spelling import given_twice
 from tim3d.stages.geodesic.block_relaxation import Visits
 from tim3d.stages.geodesic.block_solver import Front, Travel

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.morphology.boundary_bands import NONE, half_widths
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.sources.collection import images_in, paired
 from tim3d.sources.image import read_pixels, shape_of

@@ -7,9 +7,8 @@ import io
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
 from tim3d.errors import ArgumentError
+from tim3d.lazy import xarray as xr
 from tim3d.sources.collection import images_in, listed_in
 from tim3d.stages.shared.wide_table import cell, head
 from tim3d.storage import outputs

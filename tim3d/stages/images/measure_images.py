@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Outline
 from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.morphology import planar
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.sources.image import read_pixels, size_of
 from tim3d.stages.images.listing import check_table, chosen_images, write_table

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -20,6 +19,7 @@ from tim3d.engine.clusters.memory import available_memory
 from tim3d.engine.passes.plan import size_text
 from tim3d.errors import ArgumentError, InputError, MemoryPlanError
 from tim3d.kernels.image.threshold import BLURS, is_dark
+from tim3d.lazy import xarray as xr
 from tim3d.models.promptable.mask_rules.objects import AsObjects
 from tim3d.models.segmentation.segmenter import Segmenter
 from tim3d.phases import Phases

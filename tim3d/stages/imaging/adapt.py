@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Outline, Plan
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block, Grid, Triple
+from tim3d.lazy import xarray as xr
 from tim3d.stages.imaging.adaptations import (
     KINDS,
     Adaptation,

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Gathering, Outline, Plan
 from tim3d.errors import ArgumentError, InputError
@@ -27,6 +26,7 @@ from tim3d.kernels.statistics.two_sample import (
     require_sklearn,
     standardised,
 )
+from tim3d.lazy import xarray as xr
 from tim3d.stages.imaging import likeness_dataset as described
 from tim3d.stages.imaging.adaptations import SIZE_TOLERANCE, Stack, check_alike
 from tim3d.stages.imaging.likeness_dataset import Compared

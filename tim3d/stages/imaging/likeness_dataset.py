@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.kernels.image import grey_look as look
 from tim3d.kernels.image.grey_look import Look
 from tim3d.kernels.statistics.two_sample import Chance
+from tim3d.lazy import xarray as xr
 from tim3d.stages.imaging.adaptations import Stack
 from tim3d.storage import schema
 from tim3d.storage.schema import AXES

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.errors import ArgumentError
 from tim3d.forecast import expected
@@ -17,6 +16,7 @@ from tim3d.grid import Block, Grid, Triple
 from tim3d.kernels.generation.philox import Noise
 from tim3d.kernels.image.imaging_model import Imaging
 from tim3d.kernels.image.imaging_model import render as rendered
+from tim3d.lazy import xarray as xr
 from tim3d.stages.imaging.imaging_file import read_imaging
 from tim3d.stages.shared.awaited import plan_awaiting
 from tim3d.stages.shared.field import (

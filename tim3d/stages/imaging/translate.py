@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Gathering, Outline, Plan
 from tim3d.engine.clusters.memory import resident_memory
@@ -19,6 +18,7 @@ from tim3d.errors import ArgumentError, InputError
 from tim3d.forecast import will_exist
 from tim3d.grid import Block, Box, Grid, Triple
 from tim3d.kernels.image.geometry_guard import compare
+from tim3d.lazy import xarray as xr
 from tim3d.models.translation.model_file import TILE, Description, describe, translate_tile
 from tim3d.stages.imaging.field_crops import FieldCrops
 from tim3d.stages.imaging.looked_at import boxes

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine.passes.plan import size_text
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import AXES
+from tim3d.lazy import xarray as xr
 from tim3d.sources import ResampledSource, Source, spacing_statistics
 from tim3d.sources.base import VoxelSize
 from tim3d.sources.stacks import SliceStack

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import xarray as xr
-
 from tim3d.engine import Outline
 from tim3d.grid import AXES
+from tim3d.lazy import xarray as xr
 from tim3d.sources import Source, spacing_statistics
 from tim3d.sources.base import VoxelSize
 from tim3d.sources.conversion import Conversion
 from tim3d.sources.holes import MissingChunks
 from tim3d.sources.opening import Reading
-from tim3d.sources.units import lengths_given, refuse_units_alone
+from tim3d.sources.units import edges_given, lengths_given, refuse_units_alone
 from tim3d.stages.inspection.audit import Subject
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.typed import PartialVoxelSize, Pick, Shape, Sources
@@ -95,7 +94,7 @@ def inspect(
     """
     refuse_units_alone(units, voxel_size)
     reading = Reading(dataset, shape, dtype, missing_chunks, scene, time, channel, level, convert)
-    given = dict(voxel_size or {})
+    given = edges_given(voxel_size)
 
     def subject() -> Subject:
         stack = reading.open(source)

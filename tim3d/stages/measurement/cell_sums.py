@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.base import (
     Counts,
@@ -25,6 +24,7 @@ from tim3d.engine.passes.plan import size_text
 from tim3d.errors import MemoryPlanError
 from tim3d.grid import AXES, Block, Box, Grid, Triple, triple
 from tim3d.kernels.statistics.exact_sums import add_exactly, exact_sum
+from tim3d.lazy import xarray as xr
 from tim3d.stages.measurement.windows import Cells, CutBlocks, Lattice, whole_blocks
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.partials import (

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import xarray as xr
-
 from tim3d.descriptors.base import Descriptor, Material
 from tim3d.descriptors.builtin import is_known, select, settled, split_descriptors
 from tim3d.descriptors.coupled import Coupled, Descriptors
@@ -17,6 +15,7 @@ from tim3d.engine import Outline, Plan
 from tim3d.errors import ArgumentError, MissingFieldError
 from tim3d.forecast import expected
 from tim3d.grid import Box
+from tim3d.lazy import xarray as xr
 from tim3d.stages.measurement.cell_sums import Counting, results_of, results_of_windows
 from tim3d.stages.measurement.draw_intervals import with_intervals
 from tim3d.stages.measurement.extras import Extras

@@ -8,13 +8,13 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.builtin import COUPLED
 from tim3d.descriptors.coupled import Coupled, Descriptors
 from tim3d.descriptors.uncertainty import HIGH, LEVEL, LOW, OF_DRAWS
 from tim3d.errors import MissingFieldError
 from tim3d.kernels.statistics.sampling_error import prediction_interval
+from tim3d.lazy import xarray as xr
 from tim3d.stages.shared.draws import draws_of, node_of
 from tim3d.storage import store
 from tim3d.storage.schema import AXES

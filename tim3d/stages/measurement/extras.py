@@ -7,8 +7,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import xarray as xr
-
 from tim3d.descriptors.porosity import (
     check_density,
     open_and_closed,
@@ -19,6 +17,7 @@ from tim3d.descriptors.porosity import (
 from tim3d.descriptors.struts import agreement
 from tim3d.descriptors.uncertainty import with_errors
 from tim3d.errors import ArgumentError
+from tim3d.lazy import xarray as xr
 from tim3d.stages.shared.results import results_of
 from tim3d.storage import store
 

@@ -6,8 +6,6 @@ import logging
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-import xarray as xr
-
 from tim3d.descriptors.base import Descriptor, Material, partials_of
 from tim3d.descriptors.builtin import BUILTIN, is_known, select, settled, split_descriptors
 from tim3d.descriptors.coupled import Descriptors
@@ -15,6 +13,7 @@ from tim3d.engine import Outline, Pass, Plan, lock_sample
 from tim3d.errors import ArgumentError, MixedRunError
 from tim3d.forecast import expected
 from tim3d.grid import triple
+from tim3d.lazy import xarray as xr
 from tim3d.stages.measurement.whole import whole_making
 from tim3d.stages.shared.draws import with_draws
 from tim3d.stages.shared.field import DEFAULTS, Options

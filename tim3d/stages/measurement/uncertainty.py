@@ -10,12 +10,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.base import Descriptor, Material
 from tim3d.grid import Box, Grid
 from tim3d.kernels.statistics.representative import FEWEST_WINDOWS
 from tim3d.kernels.statistics.sampling_error import parts_error, slabs_error
+from tim3d.lazy import xarray as xr
 from tim3d.stages.measurement.cell_sums import CellSums, values_of
 from tim3d.stages.measurement.windows import block_faces, volumes_of
 from tim3d.stages.shared.results import results_of

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import xarray as xr
-
 from tim3d.descriptors.base import Material
 from tim3d.descriptors.coupled import Coupled
+from tim3d.lazy import xarray as xr
 from tim3d.stages.shared.partials import stored_inputs
 from tim3d.stages.shared.results import ResultMaking
 from tim3d.storage import store

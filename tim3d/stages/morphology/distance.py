@@ -13,13 +13,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.base import check_labels
 from tim3d.engine import Ledger, Outline, Pass, Plan, lock_sample
 from tim3d.errors import InputError
 from tim3d.grid import Block, Box, Grid, Triple, triple
 from tim3d.kernels.morphology import distance as kernel
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.morphology.stored_distances import LARGEST, halo_within
 from tim3d.stages.shared.chosen_phases import chosen_phases, phases_of_labels

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Gathering, Ledger, Outline, Pass, Plan, lock_sample
 from tim3d.errors import InputError
 from tim3d.grid import Triple
+from tim3d.lazy import xarray as xr
 from tim3d.stages.components.blocks import lookup_node
 from tim3d.stages.shared.field import (
     Making,

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.particles import Measured
 from tim3d.descriptors.particles import particles as results_of
@@ -18,6 +17,7 @@ from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Block, triple
 from tim3d.kernels.morphology.instances import OWN_BYTES, Tallies, growing, tally, tally_bytes
 from tim3d.kernels.morphology.joined_basins import Joining
+from tim3d.lazy import xarray as xr
 from tim3d.stages.morphology.basins import AROUND, BasinField
 from tim3d.stages.morphology.joined_field import COUNTS
 from tim3d.stages.morphology.stored_distances import StoredDistances, stored_distances

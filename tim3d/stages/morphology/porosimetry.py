@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.porosimetry import ByRadius
 from tim3d.descriptors.porosimetry import porosimetry as results_of
@@ -16,6 +15,7 @@ from tim3d.engine import Ledger, Outline, Pass, Plan, Work, lock_sample, run
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import AXES, Triple, triple
 from tim3d.kernels.morphology.distance import metric_of
+from tim3d.lazy import xarray as xr
 from tim3d.stages.geodesic.block_relaxation import Visits, iterate_until_stable
 from tim3d.stages.morphology.stored_distances import halo_within, stored_distances
 from tim3d.stages.morphology.widest_paths import CountWork, Passage, WidenWork

@@ -14,12 +14,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Ledger, Outline, Pass, Plan, lock_sample, run
 from tim3d.grid import Block, Grid, Triple
 from tim3d.kernels.morphology import thinning
 from tim3d.kernels.morphology.thinning import Radii, Ranks
+from tim3d.lazy import xarray as xr
 from tim3d.stages.morphology.stored_distances import StoredDistances, name_instead, stored_distances
 from tim3d.stages.morphology.stored_skeleton import VOXELS
 from tim3d.stages.shared.field import (

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.struts import Struts, strut_results
 from tim3d.engine import Gathering, Outline, Pass, Plan
@@ -21,6 +20,7 @@ from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Block
 from tim3d.kernels.morphology.strut_graph import MAKING_BYTES, Curves, graph_bytes, network
 from tim3d.kernels.morphology.strut_graph import struts as kept_struts
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.morphology.stored_skeleton import StoredSkeleton, stored_skeleton
 from tim3d.stages.shared.chosen_phases import chosen_phases

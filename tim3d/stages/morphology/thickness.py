@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Outline, Plan
 from tim3d.grid import Block, Triple
 from tim3d.kernels.morphology.distance import Metric, metric_of
 from tim3d.kernels.morphology.painting import Radii, largest_ball, painting_bytes
+from tim3d.lazy import xarray as xr
 from tim3d.stages.morphology.stored_distances import halo_within, name_instead, stored_distances
 from tim3d.stages.shared.field import (
     BLOCK_VOXELS,

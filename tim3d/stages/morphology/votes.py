@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Gathering, Pass
 from tim3d.errors import InputError
@@ -26,6 +25,7 @@ from tim3d.kernels.morphology.offset_votes import (
     numbered_by_votes,
     targets,
 )
+from tim3d.lazy import xarray as xr
 from tim3d.stages.components.blocks import lookup_node
 from tim3d.stages.morphology.joined_field import COUNTS, JoinedField, check_count
 from tim3d.stages.shared.field import BLOCK_VOXELS, Making, Options

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-import xarray as xr
-
 from tim3d.errors import ArgumentError
 from tim3d.kernels.morphology.joined_basins import Joining
+from tim3d.lazy import xarray as xr
 from tim3d.stages.morphology.basins import BasinField
 from tim3d.stages.shared.chosen_phases import chosen_phases
 from tim3d.stages.shared.field import DEFAULTS, Options

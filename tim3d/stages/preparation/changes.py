@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 
 from tim3d.corrections.base import Greys, Stack
 from tim3d.corrections.chain import Chain
+from tim3d.lazy import xarray as xr
 from tim3d.stages.preparation.works import read_slices
 
 # Slices that are looked at, evenly spaced, and the edge of the picture from the middle one.

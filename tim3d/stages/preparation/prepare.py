@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
 from tim3d.corrections.base import Correction, Measured, Stack
 from tim3d.corrections.chain import Chain
 from tim3d.corrections.table_files import csv_of
@@ -17,6 +15,7 @@ from tim3d.engine import Ledger, Outline, Plan, lock_sample
 from tim3d.errors import ArgumentError
 from tim3d.forecast import expect
 from tim3d.grid import Grid, Triple
+from tim3d.lazy import xarray as xr
 from tim3d.stages.preparation.changes import SLICES, changes, stage_names
 from tim3d.stages.preparation.tables import TableMaking, write_new
 from tim3d.stages.preparation.works import PrepareWork

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
 from tim3d.corrections.base import Measured
 from tim3d.corrections.chain import Chain
 from tim3d.engine import Ledger, Pass, Plan
 from tim3d.errors import ArgumentError, InputError
 from tim3d.forecast import expected
 from tim3d.grid import Grid
+from tim3d.lazy import xarray as xr
 from tim3d.stages.preparation.works import MeasureWork
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.results import is_there, refuse_another_question, run_passes

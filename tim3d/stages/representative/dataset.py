@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.kernels.statistics import representative as statistics
 from tim3d.kernels.statistics.representative import Judgement, Spread
+from tim3d.lazy import xarray as xr
 from tim3d.stages.representative.job import Job
 from tim3d.stages.representative.windows import positions
 from tim3d.storage import schema

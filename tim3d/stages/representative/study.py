@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Pass, Plan, current_cluster
 from tim3d.grid import triple
@@ -17,6 +16,7 @@ from tim3d.kernels.conduction.coding import InterfaceArea
 from tim3d.kernels.conduction.conduction import Sides
 from tim3d.kernels.conduction.solver import Electrodes
 from tim3d.kernels.statistics import representative as statistics
+from tim3d.lazy import xarray as xr
 from tim3d.stages.representative.dataset import Found, study_dataset
 from tim3d.stages.representative.job import Job
 from tim3d.stages.representative.quantities import asked, choose

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Plan, lock_sample
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block, Triple
 from tim3d.kernels.image.superpixels import hybrid_labels
 from tim3d.kernels.image.threshold import grey_counts, is_dark, otsu, second_derivative_peak
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.shared.field import DEFAULTS, Making, Options, plan_field, produce, slab
 from tim3d.stages.shared.histogram import Histogram, check_thresholds

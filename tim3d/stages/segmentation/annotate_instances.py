@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block, Triple
 from tim3d.kernels.morphology.instance_borders import classes_of, halo_of, offsets_within
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.shared.field import DEFAULTS, Making, Options, field_task, many_shards
 from tim3d.stages.shared.results import result_name

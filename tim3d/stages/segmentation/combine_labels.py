@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError
 from tim3d.forecast import expected
 from tim3d.grid import Block, Triple
 from tim3d.kernels.image.threshold import grey_counts
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.shared.agreement import UNLABELLED
 from tim3d.stages.shared.field import DEFAULTS, Making, Options, field_task, many_shards

@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Gathering, Ledger, Outline, Pass, Plan, lock_sample
 from tim3d.errors import ArgumentError, InputError
@@ -26,6 +25,7 @@ from tim3d.kernels.morphology.overlaps import overlaps
 from tim3d.kernels.statistics.best_limit import best_limit
 from tim3d.kernels.statistics.exact_sums import FixedPoint
 from tim3d.kernels.statistics.object_agreement import Overlaps
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.components.blocks import lookup, lookup_node, values_of_block
 from tim3d.stages.shared.field import DEFAULTS, Making, Options, plan_field, produce, renewing

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Ledger, Pass, Plan, lock_sample, run
 from tim3d.engine.passes.run import TORCH_BASE_BYTES
 from tim3d.errors import ArgumentError, MixedRunError
 from tim3d.grid import Block, Grid, Triple
+from tim3d.lazy import xarray as xr
 from tim3d.models.promptable.kept import NAME, Kept, flat_row
 from tim3d.models.promptable.mask_rules.objects import AsObjects
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter, session_of

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.base import Counts, Labels, Material, Partial
 from tim3d.descriptors.inputs import Input
@@ -16,6 +15,7 @@ from tim3d.engine import Pass
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box
 from tim3d.kernels.morphology import boundary_bands
+from tim3d.lazy import xarray as xr
 from tim3d.stages.segmentation.evaluate_objects import Objects, is_numbered
 from tim3d.stages.segmentation.otsu_baseline import OTSU, after_otsu, by_otsu
 from tim3d.stages.shared.agreement import (

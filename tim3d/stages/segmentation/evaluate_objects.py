@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Pass
 from tim3d.errors import ArgumentError, InputError
@@ -16,6 +15,7 @@ from tim3d.grid import Block
 from tim3d.kernels.morphology.overlaps import added, overlaps
 from tim3d.kernels.statistics import object_agreement as scores
 from tim3d.kernels.statistics import object_pairing as pairing
+from tim3d.lazy import xarray as xr
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.learnt_labels import about_learnt
 from tim3d.stages.shared.packed import pack, unpack

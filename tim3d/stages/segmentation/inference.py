@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Ledger, Outline, Plan
 from tim3d.engine.passes.run import BASE_BYTES, TORCH_BASE_BYTES
@@ -16,6 +15,7 @@ from tim3d.errors import ArgumentError
 from tim3d.grid import Block, Triple, triple
 from tim3d.kernels.morphology.joined_basins import Joining
 from tim3d.kernels.morphology.objects import WindowObjects
+from tim3d.lazy import xarray as xr
 from tim3d.models.segmentation.objects import numbered_region
 from tim3d.models.segmentation.segmenter import LABELS, Map, Maps, Segmenter, checked
 from tim3d.phases import Phases

@@ -13,13 +13,13 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Gathering, Ledger, Outline, Pass, Plan, lock_sample
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Block, Box, Triple
 from tim3d.kernels.morphology import slice_links as kernel
 from tim3d.kernels.morphology.multicut import require_multicut
+from tim3d.lazy import xarray as xr
 from tim3d.stages.components.blocks import lookup_node
 from tim3d.stages.shared.field import (
     DEFAULTS,

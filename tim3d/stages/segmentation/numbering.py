@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Ledger, Plan
 from tim3d.errors import InputError
@@ -23,6 +22,7 @@ from tim3d.grid import Block, Box, Grid, Triple
 from tim3d.kernels.morphology.components import Components
 from tim3d.kernels.morphology.objects import Numbers, WindowObjects, merge_windows
 from tim3d.kernels.windows.lattice import Lattice
+from tim3d.lazy import xarray as xr
 from tim3d.models.segmentation.segmenter import Map, Segmenter
 from tim3d.stages.shared.field import (
     Making,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import xarray as xr
-
 from tim3d.engine import Outline, Plan
 from tim3d.errors import ArgumentError
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.segmentation.chosen import FromHistogram
 from tim3d.stages.segmentation.evaluate_objects import is_numbered

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import xarray as xr
-
 from tim3d.errors import ArgumentError
 from tim3d.kernels.image.threshold import is_dark
+from tim3d.lazy import xarray as xr
 from tim3d.models.segmentation.dropout import Pass
 from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.segmenter import Segmenter

@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import xarray as xr
-
 from tim3d.errors import ArgumentError
+from tim3d.lazy import xarray as xr
 from tim3d.models.promptable.decoder_segmenter import DecoderSegmenter
 from tim3d.models.promptable.mask_rules.objects import AsObjects
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter

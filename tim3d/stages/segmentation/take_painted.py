@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.errors import InputError, MixedRunError
 from tim3d.grid import Block, Triple
 from tim3d.kernels.image.threshold import grey_counts
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.segmentation.painting import Painting, digest, read_painting
 from tim3d.stages.shared.field import (

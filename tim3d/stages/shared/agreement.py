@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.morphology.boundary_bands import COLUMNS, NONE, boundary_counts
 from tim3d.kernels.statistics import bootstrap, metrics
 from tim3d.kernels.statistics.boundary_f1 import boundary_f1, boundary_f1_chance
+from tim3d.lazy import xarray as xr
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Ledger, Pass, Plan, Work, forget_sample, lock_sample, run
 from tim3d.engine.passes.run import BASE_BYTES
@@ -17,6 +16,7 @@ from tim3d.errors import ArgumentError, InputError, MixedRunError
 from tim3d.forecast import expected
 from tim3d.grid import Block, Box, Grid, Triple, triple
 from tim3d.kernels.image import pyramid
+from tim3d.lazy import xarray as xr
 from tim3d.stages.shared import differences
 from tim3d.stages.shared.grid_agreement import refuse_other_grid
 from tim3d.stages.shared.verb import Task

@@ -11,12 +11,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Pass, Plan
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block
 from tim3d.kernels.image.threshold import BLURS, binned_counts, blurred, grey_counts
+from tim3d.lazy import xarray as xr
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.reduction import inner, reduction_pass
 from tim3d.stages.shared.results import is_there, run_passes

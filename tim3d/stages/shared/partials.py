@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.base import (
     Descriptor,
@@ -27,6 +26,7 @@ from tim3d.engine import Pass
 from tim3d.errors import ArgumentError, MissingFieldError
 from tim3d.grid import Block, Grid, Triple, triple
 from tim3d.kernels.statistics.exact_sums import exact_sum
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.shared.grid_agreement import refuse_unlike
 from tim3d.stages.shared.one_phase import refuse_one_phase

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import xarray as xr
-
 from tim3d.commands import shell_text
 from tim3d.engine import Outline, Pass, Plan, lock_sample, run
 from tim3d.errors import ArgumentError, MixedRunError
+from tim3d.lazy import xarray as xr
 from tim3d.stages.shared import differences
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.verb import Task

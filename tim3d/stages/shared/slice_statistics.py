@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Ledger
 from tim3d.grid import Grid
 from tim3d.kernels.image.threshold import grey_counts
+from tim3d.lazy import xarray as xr
 from tim3d.storage import schema, store
 from tim3d.storage.schema import Field
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 
 import numpy as np
-import xarray as xr
 
 from tim3d.descriptors.builtin import COUPLED
 from tim3d.descriptors.coupled import ROW_DIMENSIONS, Coupled
 from tim3d.descriptors.geodesic import DIRECTIONS
 from tim3d.errors import ArgumentError, MissingFieldError, StoreError
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.shared.results import results_of
 from tim3d.storage import store

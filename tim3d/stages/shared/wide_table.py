@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import xarray as xr
+from tim3d.lazy import xarray as xr
 
 
 def head(name: str, variable: xr.DataArray) -> str:

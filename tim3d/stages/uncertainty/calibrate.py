@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Outline, Plan
 from tim3d.errors import ArgumentError
@@ -22,6 +21,7 @@ from tim3d.kernels.statistics.calibration import (
     resampled,
 )
 from tim3d.kernels.statistics.conformal import half_width
+from tim3d.lazy import xarray as xr
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.learnt_labels import refuse_learnt
 from tim3d.stages.shared.results import (

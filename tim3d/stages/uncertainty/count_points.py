@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Outline, Plan
 from tim3d.errors import ArgumentError, InputError, MissingFieldError
@@ -18,6 +17,7 @@ from tim3d.kernels.statistics.prediction_powered import (
     by_labels_and_points,
     by_points,
 )
+from tim3d.lazy import xarray as xr
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.results import (
     ResultMaking,

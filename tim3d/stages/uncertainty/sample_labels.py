@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.engine import Outline, Plan
 from tim3d.errors import ArgumentError, MissingFieldError
@@ -19,6 +18,7 @@ from tim3d.grid import Block, Triple
 from tim3d.kernels.generation.label_draws import Draws, Point, cumulated
 from tim3d.kernels.morphology.boundary_bands import NONE
 from tim3d.kernels.statistics.calibration import Calibration
+from tim3d.lazy import xarray as xr
 from tim3d.stages.shared.awaited import cannot_plan
 from tim3d.stages.shared.draws import draw_name, node_of
 from tim3d.stages.shared.field import (
