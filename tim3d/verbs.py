@@ -63,6 +63,7 @@ GROUPS = {
         "generate": "tim3d.stages.generation.generate",
         "train_generator": "tim3d.stages.generation.train_generator",
         "import_generator": "tim3d.stages.generation.import_generator",
+        "library": "tim3d.cataloguing.library",
         "simulate": "tim3d.stages.generation.simulate",
         "fit_imaging": "tim3d.stages.imaging.fit_imaging",
         "render": "tim3d.stages.imaging.render",

@@ -52,6 +52,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "tune_masks": {"rule": "rule.json", "model": "w.safetensors", "prompts": "grid"},
     "segment_prompted": {"model": "w.safetensors", "prompts": "grid"},
     "import_network": {"checkpoint": "raw.npy", "weights": "w.safetensors"},
+    "library": {"folder": "lib"},
     "fidelity": {"volumes": ["a.zarr"], "micrograph": "raw.npy"},
     "likeness": {"like": "a.zarr"},
 }

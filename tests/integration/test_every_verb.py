@@ -284,6 +284,13 @@ FILES = {
     ),
 }  # fmt: skip
 FILES |= {
+    "library": Row(
+        {
+            "folder": "lib", "add": "own.safetensors", "micrograph": "image.tif", "phases": TWO, "pixel_size": 10,
+            "licence": "CC0",
+        },
+        makes="lib", after=("import_generator",),
+    ),
     "points": Row({"sample": A, "folder": "looked", "count": 3}, makes="looked", reads="raw"),
     "segment_images": Row(
         {"folder": "stack/slices", "out": "masks", "method": "otsu", "phases": TWO}, makes="masks"

@@ -111,10 +111,10 @@ LOGARITHMS = ("_fit_mu",)
 OTHERS = {
     "adapt", "annotate", "bond_line", "calibrate", "combine_labels", "confidence", "contact", "count_points", "embed",
     "evaluate_images", "export", "fidelity", "fine_tune", "fit_imaging", "generate", "import_generator",
-    "import_network", "ingest", "inspect", "likeness", "link_slices", "measure_images", "paint", "plot", "points",
-    "predict_images", "propagate", "relate", "render", "report", "sample_labels", "segment_images", "segment_prompted",
-    "simulate", "table", "take_painted", "train", "train_generator", "train_images", "train_strokes",
-    "train_strokes_images", "train_surrogate", "train_translator", "translate", "tune_masks", "view",
+    "import_network", "ingest", "inspect", "library", "likeness", "link_slices", "measure_images", "paint", "plot",
+    "points", "predict_images", "propagate", "relate", "render", "report", "sample_labels", "segment_images",
+    "segment_prompted", "simulate", "table", "take_painted", "train", "train_generator", "train_images",
+    "train_strokes", "train_strokes_images", "train_surrogate", "train_translator", "translate", "tune_masks", "view",
 }  # fmt: skip
 
 

@@ -111,6 +111,7 @@ ROOMS = [
     Room(5, "maintenance",        "",                   "numpy numba zarr"),
     Room(5, "plotting",           "",                   "numpy xarray matplotlib mpl_toolkits"),
     Room(5, "reporting",          "plotting",           "numpy xarray matplotlib PIL jinja2 markupsafe"),
+    Room(5, "cataloguing",        "reporting",          "numpy xarray"),
     Room(5, "relating",           "plotting reporting", "numpy xarray sklearn pyarrow"),
     Room(5, "exporting",          "plotting reporting", "numpy xarray matplotlib"),
     Room(5, "viewing",            "",                   "numpy neuroglancer tornado"),

@@ -50,6 +50,7 @@ NAMES = [
     "ingest",
     "inspect",
     "label",
+    "library",
     "likeness",
     "link_slices",
     "measure",

@@ -48,13 +48,15 @@ dropout passes
 adapt rank give jitter reach least
 score parameters
 relabellings fields
+evaluate volumes edge entry
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.
 FILES = {
     "export.out",
     "fidelity.volumes", "fidelity.micrograph", "generate.s2", "generate.weights", "import_generator.checkpoint",
-    "import_generator.weights", "fit_imaging.model", "render.model", "adapt.like", "likeness.like",
+    "import_generator.weights", "library.folder", "library.add", "library.micrograph", "library.train",
+    "library.page", "library.csv", "fit_imaging.model", "render.model", "adapt.like", "likeness.like",
     "train_translator.like", "train_translator.model", "translate.model",
     "import_network.checkpoint", "import_network.weights", "import_network.decoder",
     "ingest.source", "report.model", "report.out", "segment.model", "segment_prompted.model", "embed.model",

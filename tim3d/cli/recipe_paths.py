@@ -25,7 +25,9 @@ _SEVERAL: dict[str, Callable[[str], list[str]]] = {
     "SampleSlices": lambda text: [one.rpartition("=")[0] or one for one in text.split(",")],
 }
 # Arguments that are shown, or looked up inside a file, and never opened; ``*`` is every verb.
-TEXTS = {"*.units", "ingest.dataset", "inspect.dataset", "report.title", "*.name"}
+TEXTS = {
+    "*.units", "ingest.dataset", "inspect.dataset", "report.title", "*.name", "library.licence", "library.origin"
+}  # fmt: skip
 STORES = (*OBJECT_STORES, "memory")
 KINDS = ("serial", "local", "cuda", "slurm")
 

@@ -24,6 +24,7 @@ from tim3d.reporting.fidelity import FIDELITY
 from tim3d.reporting.history import curves, training_summary
 from tim3d.reporting.images import IMAGES
 from tim3d.reporting.inspection import INSPECTION
+from tim3d.reporting.library import LIBRARY
 from tim3d.reporting.likeness import LIKENESS
 from tim3d.reporting.morphology import INTRUSION, SIZES
 from tim3d.reporting.particles import PARTICLES
@@ -334,6 +335,7 @@ SECTIONS = (
     IMAGES,
     BOND_LINE,
     RELATION,
+    LIBRARY,
     SAMPLES,
 )
 PROVENANCE = Section("How it was made", lambda parts, _: [provenance_table(parts.sample)])

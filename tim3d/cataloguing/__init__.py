@@ -1,0 +1,1 @@
+"""Libraries of generators: what they hold, how it is trained, and how it is judged."""

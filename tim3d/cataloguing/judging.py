@@ -1,0 +1,221 @@
+"""Judgement of the generator of an entry: its volumes against its micrographs, kept beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tim3d.cataloguing.entries import Entry
+from tim3d.engine import Outline, Plan
+from tim3d.errors import InputError
+from tim3d.grid import triple
+from tim3d.phases import Phases
+from tim3d.stages.comparison.fidelity import fidelity
+from tim3d.stages.components.label import label
+from tim3d.stages.generation.network import Network
+from tim3d.stages.generation.volume import generate
+from tim3d.stages.geodesic.geodesic import geodesic
+from tim3d.stages.shared.field import Options
+from tim3d.storage import outputs, store
+
+JUDGEMENT, VOLUMES = "judgement.json", "volumes"
+KIND = outputs.Kind(
+    "a judgement of a library", lambda data: data.startswith(b'{"tim3d": "judgement"')
+)
+SCHEMA = 1
+# Values of the volumes that a row has; all others stand in the comparison.
+THREE_D = {
+    "largest_share": "share of the phase in its largest component, 6 neighbours",
+    "geodesic_tortuosity_mean": "geodesic tortuosity, mean of +z, +y, +x",
+}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Numbers of a generator, and where the comparison lies that they were taken from.
+
+    Parameters
+    ----------
+    generator : str
+        SHA-256 of the weights that were judged.
+    micrographs : mapping of str to str
+        SHA-256 of each image by its name.
+    volumes, edge, seed : int
+        Number of the volumes, their edge in voxels, and the seed of the first.
+    node : str
+        Name of the comparison in the first volume.
+    deviations : mapping of str to float
+        Of each quantity the largest deviation over slices and phases, without its sign.
+    reached, judged : int
+        Comparisons within their goals, and all that have one.
+    three_d : mapping of str to float
+        3-D values by name and phase, mean over the volumes that have one.
+    """
+
+    generator: str
+    micrographs: Mapping[str, str]
+    volumes: int
+    edge: int
+    seed: int
+    node: str
+    deviations: Mapping[str, float]
+    reached: int
+    judged: int
+    three_d: Mapping[str, float]
+
+    def text(self) -> bytes:
+        """JSON, with null for nan."""
+        values: dict[str, Any] = {"tim3d": "judgement", "schema": SCHEMA, **self.__dict__}
+        for name in ("deviations", "three_d"):
+            values[name] = {k: None if math.isnan(v) else v for k, v in values[name].items()}
+        return json.dumps(values, allow_nan=False).encode()
+
+
+def read_judgement(entry: Entry) -> Judgement | None:
+    """Judgement of an entry, of whatever generator; None if there is none.
+
+    Raises
+    ------
+    InputError
+        If its file is damaged.
+    """
+    path = entry.folder / JUDGEMENT
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text())
+        if values.pop("tim3d") != "judgement" or values.pop("schema") != SCHEMA:
+            raise ValueError("it has another schema")
+        for name in ("deviations", "three_d"):
+            values[name] = {k: math.nan if v is None else float(v) for k, v in values[name].items()}
+        return Judgement(**values)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} is damaged ({error}); remove it and judge again: tim3d library {entry.folder.parent} --evaluate"
+        ) from error
+
+
+def is_current(entry: Entry, judgement: Judgement | None) -> bool:
+    """Whether a judgement is of the generator and the micrographs that the entry has now."""
+    return judgement is not None and (judgement.generator, dict(judgement.micrographs)) == (
+        entry.generator,
+        dict(entry.micrographs),
+    )
+
+
+@dataclass(frozen=True)
+class Judging:
+    """Question asked of a generator: a number of volumes of an edge, from a seed on."""
+
+    entry: Entry
+    volumes: int
+    edge: int
+    seed: int
+    device: str
+    options: Options
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of the volumes."""
+        return range(self.seed, self.seed + self.volumes)
+
+    @property
+    def samples(self) -> list[str]:
+        """Paths of the volumes; those of another generator have other names."""
+        start = f"{self.entry.generator[:12]}-{self.edge}"
+        return [str(self.entry.folder / VOLUMES / f"{start}-{seed}.zarr") for seed in self.seeds]
+
+    @property
+    def field(self) -> str:
+        """Field of the volumes."""
+        return "phase" if self.entry.phases else "raw"
+
+    def is_done(self) -> bool:
+        """Whether this was asked and answered for the generator that is there."""
+        found = read_judgement(self.entry)
+        asked = (self.volumes, self.edge, self.seed)
+        return (
+            found is not None
+            and not self.options.overwrite
+            and is_current(self.entry, found)
+            and (found.volumes, found.edge, found.seed) == asked
+        )
+
+    def plans(self) -> list[Plan | Outline]:
+        """Plans of the volumes that are left, and a line for what is done with them."""
+        if self.is_done():
+            return []
+        self._refuse_fault()
+        making = [
+            plan
+            for sample, seed in zip(self.samples, self.seeds, strict=True)
+            for plan in generate.plan(
+                sample, self._network(seed), shape=self._shape, options=self.options
+            )
+        ]
+        text = f"compares {self.volumes} volumes of {self.edge}³ of {self.entry.name} with its micrograph"
+        return [*making, Outline("library", text)]
+
+    def run(self) -> None:
+        """Make the volumes, measure and compare them, and write the judgement last."""
+        self._refuse_fault()
+        for sample, seed in zip(self.samples, self.seeds, strict=True):
+            Path(sample).parent.mkdir(parents=True, exist_ok=True)
+            generate(sample, self._network(seed), shape=self._shape, options=self.options)
+            if self.entry.phases:
+                label(sample, options=self.options)
+                geodesic(sample, directions=("+z", "+y", "+x"), options=self.options)
+        first, *others = self.samples
+        node = f"{self.field}_fidelity_{self.volumes}"
+        fidelity(
+            first, others, micrograph=self.entry.images,
+            phases=Phases(**self.entry.phases) if self.entry.phases else None, as_voxels=True,
+            scale=self.entry.scale, out=node, options=self.options,
+        )  # fmt: skip
+        found = judgement_of(self, node, store.open_dataset(first, node))
+        outputs.write_file(self.entry.folder / JUDGEMENT, found.text(), KIND)
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return triple((self.edge,) * 3)
+
+    def _network(self, seed: int) -> Network:
+        return Network(weights=self.entry.weights, seed=seed, device=self.device)
+
+    def _refuse_fault(self) -> None:
+        if self.entry.fault:
+            raise InputError(f"{self.entry.name} cannot be judged: {self.entry.fault}")
+
+
+def judgement_of(judging: Judging, node: str, found: xr.Dataset) -> Judgement:
+    """Numbers of a comparison, each the worst over slices and phases."""
+    deviations = {
+        str(name): _largest(found.deviation.sel(quantity=name).values)
+        for name in found["quantity"].values
+    }
+    within = found.within.values[np.isfinite(found.within.values)]
+    three_d = {}
+    if "reported" in found:
+        means = found.reported.mean("volume").values
+        named = zip(map(str, found["result"].values), map(float, means), strict=True)
+        three_d = {
+            name.replace(" (", ".").removesuffix(")"): value
+            for name, value in named
+            if name.partition(" (")[0] in THREE_D
+        }
+    return Judgement(
+        judging.entry.generator, dict(judging.entry.micrographs), judging.volumes, judging.edge, judging.seed, node,
+        deviations, int(within.sum()), int(within.size), three_d,
+    )  # fmt: skip
+
+
+def _largest(values: np.ndarray) -> float:
+    known = np.abs(values[np.isfinite(values)])
+    return float(known.max()) if known.size else math.nan
