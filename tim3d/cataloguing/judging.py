@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.cataloguing.entries import Entry
 from tim3d.engine import Outline, Plan
 from tim3d.errors import InputError
 from tim3d.grid import triple
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.comparison.fidelity import fidelity
 from tim3d.stages.components.label import label

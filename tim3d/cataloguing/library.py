@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
 from tim3d.cataloguing.entries import (
     RECORD,
     TRAINING,
@@ -29,6 +27,7 @@ from tim3d.cataloguing.rows import dataset
 from tim3d.engine import Outline, Plan
 from tim3d.errors import ArgumentError, MixedRunError
 from tim3d.forecast import will_exist
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.generation.train_generator import train_generator
 from tim3d.stages.shared.awaited import cannot_plan

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from tim3d.cataloguing.entries import Entry
 from tim3d.cataloguing.judging import THREE_D, Judgement, is_current, read_judgement
 from tim3d.kernels.statistics import comparison as law
+from tim3d.lazy import xarray as xr
 from tim3d.storage.schema import AXES, UNIT
 
 # Errors of the phase fraction in MicroLib: 77 generators of two phases, 50 volumes of 512^3 voxels
