@@ -17,11 +17,13 @@ from tim3d.kernels.generation.thermal_interface import (
     Voids,
     squeezed_bond_line_nm,
 )
+from tim3d.stages.generation.diffusion import Diffusion
 from tim3d.stages.generation.network import Network
 
 __all__ = [
     "Box",
     "Delamination",
+    "Diffusion",
     "GaussianField",
     "Generator",
     "Grains",

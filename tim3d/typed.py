@@ -27,6 +27,7 @@ Nodes = str | Sequence[str]  # of a sample; they may hold commas
 Axes = str | Sequence[str]  # of z, y and x
 Directions = Sequence[str]  # of +z, -z, +y, -y, +x and -x
 Seeds = Sequence[str]  # a label field and one of its phases
+ConditionValues = Mapping[str, str]  # of a network of diffusion; a class or a number, by name
 Merges = Mapping[str, str]  # a class and the one that it counts as
 Derivations = Mapping[str, str]  # a feature, and its formula with columns
 Roles = Mapping[str, str]  # what a column is, and its name

@@ -40,6 +40,13 @@ CONTACT |= {
     "pressure": 0.2,
     "roughness": {"rms_nm": 0.5, "hurst": 0.8, "correlation_nm": 8.0, "cutoff_nm": 3.0},
 }
+DIFFUSION = {
+    "kind": "diffusion",
+    "shape": (8, 16, 16),
+    "weights": "sections-0.safetensors",
+    "steps": 1,
+}
+DIFFUSION |= {"tile": 16, "conditions": {"temperature": 220}}
 SPINODAL = FIELD | {"kind": "spinodal", "wavelength_nm": 11.0, "ripening": 9.0}
 SPINODAL |= {"cell_nm": (2, 36, 40)}
 SPINODAL.pop("correlation_nm")
@@ -52,6 +59,8 @@ ANOTHER: dict[str, Any] = {
     "bond_line_nm": 8.0, "film_nm": 0.5, "voids": {"share": 0.1, "diameter_nm": 3.0},
     "delamination": {"below": 0.3, "patch_nm": 4.0, "gap_nm": 2.0},
     "weights": "g.safetensors", "precision": "bfloat16", "tile": 8, "device": "cpu", "periodic": True,
+    "steps": 2, "sampler": "heun", "planes": "alternating", "harmonise": 2, "conditions": {"temperature": 250},
+    "stored": "float16",
 }  # fmt: skip
 
 # Of each case of a verb: what is given, and for every parameter another value than in the first
@@ -205,6 +214,14 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         CONTACT,
         ANOTHER | {"kind": "packed", "roughness": CONTACT["roughness"] | {"hurst": 0.5}},
     ),
+    "generate by diffusion": (
+        "generate",
+        DIFFUSION,
+        ANOTHER
+        | {
+            "kind": "packed", "weights": "sections-1.safetensors", "fractions": {"pore": 0.4, "solid": 0.6},
+        },
+    ),
     "generate an interface": (
         "generate",
         GRAINS | {"kind": "interface", "diameter_nm": 5.0, "bond_line_nm": 10.0},
@@ -216,6 +233,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 ALIKE = {
     ("generate grains", "orientation"),
     ("generate an interface", "orientation"),
+    ("generate by diffusion", "device"),
     ("ingest", "other_grid"),
     ("ingest", "accept"),
     ("segment by a network", "device"),
@@ -247,8 +265,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.save(folder / f"{name}.npy", ((y + step * z) // 3 % 4).astype(np.uint16))
     np.save(folder / "raw16.npy", grey.astype(np.uint16) * 7)
     if find_spec("torch"):
+        from tests.diffusers import saved
         from tests.nets import tiny_checkpoint, untrained_translator
 
+        for seed in range(2):
+            saved(folder, "sections", seed)
         untrained_translator(folder / "same.safetensors")
         untrained_translator(folder / "bright.safetensors", added=9.0)
         tiny_checkpoint(folder / "net.safetensors")

@@ -68,7 +68,8 @@ ROOMS = [
     Room(1, "models.generation",   "kernels.generation kernels.statistics models.common storage",
          "numpy torch safetensors"),
     Room(1, "models.surrogate",    "kernels.statistics models.common storage", "numpy torch safetensors"),
-    Room(1, "models.diffusion",    "kernels.generation kernels.statistics models.common", "torch safetensors"),
+    Room(1, "models.diffusion",    "kernels.generation kernels.statistics models.common",
+         "numpy torch safetensors"),
     Room(1, "models.translation",  "kernels.image models.common", "numpy torch"),
     Room(1, "models.conduction",   "models.common",     "numpy torch"),
     Room(1, "formats",             "",                  "numpy tifffile h5py meshio pyarrow"),
@@ -150,6 +151,7 @@ HOMES = {"dask": "engine", "distributed": "engine", "torch": "models"}
 # The only modules that may need torch as soon as they are imported.
 NEEDS_TORCH = {
     "models",
+    "stages.generation.diffusion_generator",
     "stages.generation.generator_training",
     "stages.generation.network_generator",
     "stages.shared.training",

@@ -49,6 +49,7 @@ adapt rank give jitter reach least
 score parameters
 relabellings fields
 evaluate volumes edge entry
+sampler harmonise conditions stored
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.

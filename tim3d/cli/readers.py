@@ -256,6 +256,9 @@ READERS = {
         "STEP:NAME=VALUE,...",
         several=True,
     ),
+    "ConditionValues": Reader(
+        values.pairs, "for example {}", "material=HPA,temperature=250", "NAME=VALUE,..."
+    ),
     "Merges": Reader(values.pairs, "for example {}", "shine_through=pore", "FROM=TO,..."),
     "Derivations": Reader(
         values.pairs,

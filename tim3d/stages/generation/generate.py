@@ -11,6 +11,7 @@ from tim3d.grid import Triple, triple
 from tim3d.kernels.generation.generator import Generator
 from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
+from tim3d.stages.generation.diffusion import Diffusion
 from tim3d.stages.generation.network import Network
 from tim3d.stages.generation.structures import (
     STRUCTURES,
@@ -27,17 +28,22 @@ from tim3d.storage.schema import Spacing
 from tim3d.typed import (
     ByName,
     Cell,
+    ConditionValues,
     Correlations,
     Edges,
     Fractions,
     Histogram,
+    ModelFiles,
     Orientation,
     Shape,
     VoxelSize,
 )
 
 OF_NETWORKS = ("weights", "precision", "tile", "device")
-KINDS = (*STRUCTURES, "network")
+OF_DIFFUSION = (
+    "weights", "steps", "sampler", "planes", "harmonise", "conditions", "fractions", "stored", "tile", "device"
+)  # fmt: skip
+KINDS = (*STRUCTURES, "network", "diffusion")
 
 
 @Verb
@@ -45,7 +51,15 @@ def generate(
     sample: str,
     *,
     kind: Literal[
-        "field", "spinodal", "overlapping", "hard-core", "packed", "interface", "contact", "network"
+        "field",
+        "spinodal",
+        "overlapping",
+        "hard-core",
+        "packed",
+        "interface",
+        "contact",
+        "network",
+        "diffusion",
     ],
     shape: Shape,
     voxel_size: VoxelSize | None = None,
@@ -69,7 +83,13 @@ def generate(
     pressure: float | None = None,
     voids: ByName | None = None,
     delamination: ByName | None = None,
-    weights: str | Path | None = None,
+    weights: ModelFiles | None = None,
+    steps: int | None = None,
+    sampler: Literal["euler", "heun", "ancestral"] | None = None,
+    planes: Literal["mean", "alternating"] | None = None,
+    harmonise: int | None = None,
+    conditions: ConditionValues | None = None,
+    stored: Literal["float32", "float16"] | None = None,
     precision: Literal["float32", "bfloat16", "float16"] | None = None,
     tile: int | None = None,
     device: str | None = None,
@@ -86,22 +106,24 @@ def generate(
     ----------
     sample : str
         Path or URL of the sample. It is made if it is not there.
-    kind : {"field", "spinodal", "overlapping", "hard-core", "packed", "interface", "contact", "network"}
+    kind : {"field", "spinodal", "overlapping", "hard-core", "packed", "interface", "contact", "network", "diffusion"}
         The law of the volume. Level cuts of a Gaussian field; or two phases that spinodal
         decomposition separates; or grains in a matrix that overlap
         freely, that never touch at low loading, or that are packed densely; or grains packed in
         resin between two substrates along z; or two rough bodies pressed together along z; or what
-        a trained network makes of noise. See docs/generate.md.
+        a trained network makes of noise, at once (network) or in many steps (diffusion). See
+        docs/generate.md.
     shape : (z, y, x)
         Voxels of the volume. A larger volume of the same seed begins with the smaller one, unless
-        it is periodic or packed.
+        it is periodic, packed or by diffusion.
     voxel_size : mapping of axis to nm
         Edges of a voxel in nm (default of a network: those of its training).
     seed : int
         Number from which all that is random follows, 0 to 2^64 - 1.
     fractions : mapping of name to float
         Of a field or a spinodal structure: share of every phase (needed by both, but not by a field of
-        a measured sample). From the lowest values on; they get the codes 0, 1, ...
+        a measured sample). From the lowest values on; they get the codes 0, 1, ... Of diffusion:
+        fractions of its two phases, which are met to the voxel (default: as it makes them).
     correlation_nm : float or (z, y, x)
         Of a field: length in nm over which it is correlated (needed by a field without a table of
         S2). At this distance its correlation exp(-(r/l)^2) falls to 1/e.
@@ -154,15 +176,32 @@ def generate(
     delamination : mapping of str to float, optional
         Of an interface: shares of the substrates that a gap separates, size of these areas and
         thickness of the gap in nm (default: none). For example ``below=0.1,patch_nm=2000,gap_nm=100``.
-    weights : path
-        Of a network: file that train-generator wrote (needed by a network).
+    weights : path, or three
+        Of a network: file that train-generator wrote (needed by a network). Of diffusion: file of a
+        network of volumes or of sections, or three for the sections normal to z, y and x.
+    steps : int, optional
+        Of diffusion: steps from noise to data (default: 16). Fewer show as speckle.
+    sampler : {"euler", "heun", "ancestral"}, optional
+        Of diffusion: method of a step (default: euler). Heun's is of second order and costs two
+        passes; ancestral draws noise in every step.
+    planes : {"mean", "alternating"}, optional
+        Of diffusion by sections: mean velocity of the three planes of a voxel in every step
+        (default), or planes of one direction in each step by turns, at a third of the work.
+    harmonise : int, optional
+        Of diffusion: how often every step is done; between two of them noise takes the state back
+        (default: 1).
+    conditions : mapping of name to number or class, optional
+        Of diffusion: conditions that the network was trained with (default: none is given). For
+        example ``material=HPA,temperature=250``.
+    stored : {"float32", "float16"}, optional
+        Of diffusion: type of the states that lie in the sample meanwhile (default: float32).
     precision : {"float32", "bfloat16", "float16"}, optional
         Of a network: precision of its arithmetic (default: float32). On CUDA only: float16.
     tile : int, optional
         Of a network: edge in voxels of what it computes at a time (default: about 128, on CUDA
-        256).
+        256; of diffusion 64 and 128).
     device : str, optional
-        Of a network: auto, cpu, cuda or cuda:1 (default: auto).
+        Of a network and diffusion: auto, cpu, cuda or cuda:1 (default: auto).
     periodic : bool
         The volume continues itself across opposite faces. Packed grains do so if the cell is the
         volume.
@@ -188,11 +227,15 @@ def generate(
     ConvergenceError
         If the overlaps of a packing cannot be removed.
     """
-    known = {*OF_NETWORKS, *(name for one in STRUCTURES.values() for name in one.options)}
+    known = {
+        *OF_NETWORKS,
+        *OF_DIFFUSION,
+        *(name for one in STRUCTURES.values() for name in one.options),
+    }
     given = {name: value for name, value in locals().items() if name in known and value is not None}
     _check_kind(kind, triple(shape))
-    if kind == "network":
-        generator: Generator = _network(given, seed, periodic)
+    if kind in ("network", "diffusion"):
+        generator: Generator = _network(kind, given, seed, periodic)
     else:
         period = triple(shape) if periodic else (0, 0, 0)
         place = Place(triple(shape), _needed_size(kind, voxel_size), seed, period)
@@ -210,9 +253,13 @@ def _check_kind(kind: str, shape: Triple) -> None:
         )
 
 
-def _network(given: Mapping[str, Any], seed: int, periodic: bool) -> Network:
-    refuse_foreign("network", given, OF_NETWORKS)
-    need(given, "weights", "network", "gen.safetensors")
+def _network(kind: str, given: Mapping[str, Any], seed: int, periodic: bool) -> Generator:
+    refuse_foreign(kind, given, OF_DIFFUSION if kind == "diffusion" else OF_NETWORKS)
+    need(given, "weights", kind, "gen.safetensors")
+    if kind == "diffusion":
+        return Diffusion(seed=seed, periodic=periodic, **given)
+    if not isinstance(given["weights"], str | Path):
+        raise ArgumentError("--kind network takes one file; give one to --weights")
     return Network(seed=seed, periodic=periodic, **given)
 
 

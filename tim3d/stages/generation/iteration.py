@@ -338,7 +338,7 @@ def _warn_of_shift(shift: float, share: float) -> None:
     if abs(shift) > LARGE_SHIFT:
         log.warning(
             "the generator made %.3f of the first phase, and %.3f are asked for: a cut elsewhere than at 0 by so "
-            "much makes interfaces rough; train for this fraction, or leave out --fractions",
+            "much makes interfaces rough (docs/generate.md); train for this fraction, or leave out --fractions",
             share - shift,
             share,
         )

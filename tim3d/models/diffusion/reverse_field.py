@@ -1,0 +1,364 @@
+"""Volumes of any size by diffusion: each evaluation of the network is one pass over a stored state.
+
+The noise depends on the seed and the coordinates alone. Tiles are fixed in the volume, each is
+evaluated in a window of one shape, with the reach of the network around it, and by one thread: on
+one kind of processor a voxel has the same bits for any blocks.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from tim3d.errors import ArgumentError, CheckpointError
+from tim3d.grid import Box, Triple, triple
+from tim3d.kernels.generation.generator import as_data
+from tim3d.kernels.generation.iterated import Iterated, State, gathered
+from tim3d.kernels.generation.philox import Noise
+from tim3d.kernels.generation.reverse_process import Evaluation, ReverseProcess, moved
+from tim3d.models.common.determinism import cpu_threads
+from tim3d.models.common.device import named_device, torch_version
+from tim3d.models.diffusion.local_network import LocalNetwork
+from tim3d.models.diffusion.network_file import load_network
+from tim3d.models.diffusion.network_spec import LocalNetworkSpec
+from tim3d.phases import Phases
+
+Planes = Literal["mean", "alternating"]
+Stored = Literal["float32", "float16"]
+Reals: TypeAlias = npt.NDArray[np.float32]
+# Slices that a network of sections is given at a time.
+SLICES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A network, and its conditions for one family of planes, or for volumes.
+
+    Parameters
+    ----------
+    weights, sha256 : str
+        Path of the file, and its digest when the run was planned; another one is refused.
+    spec : LocalNetworkSpec
+        Layers of the network.
+    inputs : tuple of float
+        Its conditions; None for those that are not given.
+    """
+
+    weights: str
+    sha256: str
+    spec: LocalNetworkSpec
+    inputs: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DiffusionField(Iterated):
+    """Networks and settings of a volume; a few hundred bytes that are sent to workers.
+
+    Parameters
+    ----------
+    sections : tuple of Section
+        One of volumes, or three of the planes normal to z, y and x.
+    process : ReverseProcess
+        Steps from noise to data.
+    seed : int
+        Seed of the noise, 0 to 2^64 - 1.
+    shape : (z, y, x)
+        Voxels of the volume.
+    domain : Box
+        Voxels of a state, which continues itself across the faces of this box.
+    tile : int
+        Edge of a tile in voxels; affects the last bits of the result.
+    planes : {"mean", "alternating"}
+        Of networks of sections: the mean velocity of the three planes of a voxel in every step, or
+        one family of planes in each step by turns.
+    stored : {"float32", "float16"}
+        Type in which states are stored.
+    device : str
+        "cpu", "cuda" or "cuda:1".
+    phases : Phases, optional
+        Names and codes of the labels; None for grey values.
+    spacing_nm : (dz, dy, dx)
+        Edges of a voxel of the training data in nm.
+    share : float, optional
+        Share of the voxels that get the first of two phases, by a cut of the last state elsewhere
+        than at 0.
+
+    Raises
+    ------
+    ArgumentError
+        If a number or a name is out of range, tiles do not fit the network, or a share is given
+        and there are not two phases.
+    """
+
+    kind: ClassVar[str] = "diffusion"
+    needs_torch: ClassVar[bool] = True
+
+    sections: tuple[Section, ...]
+    process: ReverseProcess
+    seed: int
+    shape: Triple
+    domain: Box
+    tile: int
+    planes: Planes = "mean"
+    stored: Stored = "float32"
+    device: str = "cpu"
+    phases: Phases | None = None
+    spacing_nm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    share: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in (("planes", Planes), ("stored", Stored)):
+            if getattr(self, name) not in get_args(kind):
+                raise ArgumentError(
+                    f"{name} is {getattr(self, name)!r}; choose of {', '.join(get_args(kind))}"
+                )
+        whole = self.multiple
+        if self.tile < 1 or any(
+            n % whole for n in (self.tile, *self.domain.start, *self.domain.shape)
+        ):
+            raise ArgumentError(
+                f"tiles of {self.tile} voxels in {self.domain}: the network commutes with shifts by multiples of "
+                f"{whole} voxels only; give such, for example --tile {max(1, self.tile // whole) * whole}"
+            )
+        if self.share is not None and (self.phases is None or len(self.phases) != 2):
+            raise ArgumentError(
+                "a fraction is met by a cut between two phases; leave out --fractions"
+            )
+        self._noise(2 * self.passes, self.channels - 1)  # refuses a seed out of range
+
+    @property
+    def multiple(self) -> int:
+        """Edge in voxels of the cells by which the networks may be shifted."""
+        return math.lcm(*(one.spec.multiple for one in self.sections))
+
+    @property
+    def halo_edge(self) -> int:
+        """Voxels around a tile that are evaluated with it: the reach in whole cells."""
+        longest = max(one.spec.reach for one in self.sections)
+        return -(-longest // self.multiple) * self.multiple
+
+    @property
+    def channels(self) -> int:  # type: ignore[override]
+        """Channels of the state."""
+        return self.sections[0].spec.channels
+
+    @property
+    def passes(self) -> int:  # type: ignore[override]
+        """Evaluations of the network at every voxel."""
+        return self.process.passes
+
+    @property
+    def remembers(self) -> int:  # type: ignore[override]
+        """States that a pass looks at: two for the second half of a step of Heun."""
+        return 2 if self.process.sampler == "heun" else 1
+
+    @property
+    def tile_edge(self) -> int:
+        """Edge of a tile in voxels."""
+        return self.tile
+
+    @property
+    def reads(self) -> str:
+        """Path of the weights."""
+        return self.sections[0].weights
+
+    def inputs(self) -> Mapping[str, str]:
+        """Digests of the weights."""
+        names = ("weights",) if len({one.sha256 for one in self.sections}) == 1 else ("z", "y", "x")
+        return {name: one.sha256 for name, one in zip(names, self.sections, strict=False)}
+
+    def description(self) -> dict[str, Any]:
+        """All that determines the bits besides the weights."""
+        return {
+            "kind": self.kind,
+            "version": self.version,
+            "seed": self.seed,
+            "process": as_data(self.process),
+            "planes": self.planes if len(self.sections) > 1 else None,
+            "conditions": [list(one.inputs) for one in self.sections],
+            "share": self.share,
+            "domain": as_data(self.domain),
+            "tile": self.tile,
+            "stored": self.stored,
+            "device": self.device.split(":")[0],
+            "threads": 1,
+            "torch": torch_version(),
+        }
+
+    def reach(self, number: int) -> Triple:
+        """Voxels around a tile that a pass looks at; none across the planes of an alternating one."""
+        axis = self._axis(self.process.evaluations()[number - 1])
+        return triple(0 if axis == a else self.halo_edge for a in range(3))
+
+    def _axis(self, one: Evaluation) -> int | None:
+        """Axis that the planes of an alternating step are normal to."""
+        by_turns = len(self.sections) > 1 and self.planes == "alternating"
+        return one.step % 3 if by_turns else None
+
+    def begin(self, box: Box) -> State:
+        """Normal noise, (channels, z, y, x)."""
+        return self._normals(0, box)
+
+    def advance(self, number: int, tile: Box, before: State, earlier: State | None) -> State:
+        """State of a tile after an evaluation; see `Iterated.advance`."""
+        one, reach = self.process.evaluations()[number - 1], self.reach(number)
+        inner = tuple(slice(r, r + self.tile) for r in reach)
+        velocity = home(self).velocity(one.at, before, inner, self._axis(one))
+        fresh, back = (
+            gathered(self, tile, partial(self._normals, draw)) if asked else None
+            for draw, asked in zip((2 * number - 1, 2 * number), one.drawn, strict=True)
+        )
+        state = np.asarray(before[(slice(None), *inner)], np.float32)
+        return moved(one, state, velocity, earlier, (fresh, back))
+
+    def _normals(self, draw: int, box: Box) -> Reals:
+        noise = [self._noise(draw, channel).normals(box) for channel in range(self.channels)]
+        return np.stack(noise)
+
+    def _noise(self, draw: int, channel: int) -> Noise:
+        return Noise(self.seed, stream=draw * self.channels + channel)
+
+    @property
+    def advance_bytes(self) -> int:
+        """Bytes of weights, of an evaluation, and of velocities and noise of a tile."""
+        if self.device != "cpu":
+            return 16 * self.channels * self.tile**3
+        long = self.tile + 2 * self.halo_edge
+        window = (SLICES, long, long) if len(self.sections) > 1 else (long, long, long)
+        evaluation = max(one.spec.forward_bytes(window) for one in self.sections)
+        voxels = self.channels * (7 * self.tile**3 + 2 * math.prod(window))
+        return evaluation + 4 * voxels + self._weight_bytes
+
+    @property
+    def _weight_bytes(self) -> int:
+        paths = {one.weights: one.spec for one in self.sections}
+        return 8 * sum(parameters(spec) for spec in paths.values())
+
+    def finished(self, last: State, cut: float) -> npt.NDArray[np.uint8]:
+        """Labels from the cut or the highest channel, or grey values."""
+        made = last.argmax(0) if self.channels > 1 else last[0] >= cut
+        if self.phases is None:
+            made = ((last[0] + 1) * 127.5).round().clip(0, 255)
+        return np.asarray(made, np.uint8)
+
+
+def parameters(spec: LocalNetworkSpec) -> int:
+    """Number of weights of a network."""
+    with torch.device("meta"):
+        return sum(one.numel() for one in LocalNetwork(spec).parameters())
+
+
+class Home:
+    """Networks of a field on their device, loaded once for each process."""
+
+    def __init__(self, field: DiffusionField) -> None:
+        self.device = named_device(field.device)
+        nets = {one.weights: _loaded(one).to(self.device) for one in field.sections}
+        self.nets = [nets[one.weights] for one in field.sections]
+        self.conditions = [_conditions(one).to(self.device) for one in field.sections]
+
+    def velocity(
+        self, time: float, before: State, inner: tuple[slice, ...], axis: int | None
+    ) -> Reals:
+        """Velocity in a tile, (channels, z, y, x).
+
+        Parameters
+        ----------
+        time : float
+            Time of the state.
+        before : (channels, z, y, x)
+            State of the tile and what lies around.
+        inner : three slices
+            Place of the tile in it.
+        axis : int, optional
+            Axis that planes are normal to (default: all three, or a network of volumes).
+        """
+        state = torch.from_numpy(np.ascontiguousarray(before)).to(self.device)
+        with _exact(self.device):
+            if len(self.nets) == 1:
+                made = self._evaluated(0, state[None], time)[0][(slice(None), *inner)]
+            elif axis is not None:
+                made = self._by_planes(axis, state, time, inner)
+            else:
+                z, y, x = (self._by_planes(a, state, time, inner) for a in range(3))
+                made = (z + y + x) / 3
+            return np.asarray(made.cpu())
+
+    def _by_planes(self, axis: int, state: Tensor, time: float, inner: tuple[slice, ...]) -> Tensor:
+        """Velocity from all planes that are normal to an axis."""
+        planes = state.movedim(axis + 1, 0)[inner[axis]]
+        cut = [inner[a] for a in range(3) if a != axis]
+        made = [
+            self._evaluated(axis, planes[n : n + SLICES], time)[:, :, cut[0], cut[1]]
+            for n in range(0, len(planes), SLICES)
+        ]
+        return torch.cat(made).movedim(0, axis + 1)
+
+    def _evaluated(self, number: int, state: Tensor, time: float) -> Tensor:
+        rows = self.conditions[number].expand(len(state), -1)
+        made: Tensor = self.nets[number](
+            state.contiguous(), state.new_full((len(state),), time), rows
+        )
+        return made
+
+
+def _conditions(one: Section) -> Tensor:
+    """Row of the conditions, NaN for those that are not given."""
+    return torch.tensor([[math.nan if v is None else v for v in one.inputs]], dtype=torch.float32)
+
+
+def _loaded(one: Section) -> LocalNetwork:
+    net, _, sha256 = load_network(one.weights)
+    if sha256 != one.sha256:
+        raise CheckpointError(
+            f"{one.weights} has SHA-256 {sha256}, and the run was planned with {one.sha256}; "
+            "put the planned file back or plan again"
+        )
+    return net
+
+
+_homes: dict[DiffusionField, Home] = {}
+_loading = threading.Lock()
+# One block computes on a GPU while others of the process read and write.
+_cuda = threading.Lock()
+
+
+def home(field: DiffusionField) -> Home:
+    """Return the networks of a field, loaded once for each process.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is damaged or no longer the planned one.
+    DeviceError
+        If the device is not available.
+    """
+    with _loading:
+        if field not in _homes:
+            _homes.clear()  # one at a time: another would hold memory without use
+            _homes[field] = Home(field)
+        return _homes[field]
+
+
+@contextmanager
+def _exact(device: torch.device) -> Iterator[None]:
+    """Without gradients, by one thread, in full precision, in one order of sums."""
+    with torch.inference_mode(), cpu_threads(1):
+        if device.type != "cuda":
+            yield
+            return
+        flags = torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        )
+        with _cuda, flags:
+            yield

@@ -1,0 +1,125 @@
+"""Volumes by diffusion as a generator, given by the paths of networks; torch is loaded when they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from tim3d.errors import ArgumentError
+from tim3d.grid import Box, Triple
+from tim3d.kernels.generation.generator import Generator
+from tim3d.kernels.generation.reverse_process import ReverseProcess, Sampler
+
+
+@dataclass(frozen=True, eq=False)
+class Diffusion(Generator):
+    """A generator that turns noise into a volume by a network of diffusion, in passes.
+
+    Parameters
+    ----------
+    weights : path, or three
+        File of a network of volumes, or of sections; or three files, for the sections normal to z,
+        y and x. A network of sections with the condition ``axis`` is given it.
+    steps : int
+        Steps from noise to data.
+    sampler : {"euler", "heun", "ancestral"}
+        Method of a step; heun evaluates the network twice.
+    planes : {"mean", "alternating"}
+        Of networks of sections: the mean velocity of the three planes of every voxel in each step,
+        or one family of planes in each step by turns, at a third of the work.
+    harmonise : int
+        How often every step is done; between two of them noise takes the state back.
+    conditions : mapping of name to number or class, optional
+        Conditions of the network (default: none).
+    fractions : mapping of name to float, optional
+        Fractions of two phases, which are met to the voxel by a cut of the last state (default: the
+        cut is at 0).
+    seed : int
+        0 to 2^64 - 1.
+    tile : int, optional
+        Edge in voxels of the box that is computed at a time (default about 64, on CUDA 128). The
+        last bits depend on it.
+    stored : {"float32", "float16"}
+        Type in which the states are stored meanwhile.
+    device : str
+        "auto", "cpu", "cuda" or "cuda:1".
+    periodic : bool
+        Whether the volume is periodic.
+
+    Raises
+    ------
+    ArgumentError
+        If a number or a name is out of range.
+    """
+
+    kind: ClassVar[str] = "diffusion"
+    needs_torch: ClassVar[bool] = True
+
+    weights: str | Path | Sequence[str | Path]
+    steps: int = 16
+    sampler: Sampler = "euler"
+    planes: Literal["mean", "alternating"] = "mean"
+    harmonise: int = 1
+    conditions: Mapping[str, float | str] | None = None
+    fractions: Mapping[str, float] | None = None
+    seed: int = 0
+    tile: int | None = None
+    stored: Literal["float32", "float16"] = "float32"
+    device: str = "auto"
+    periodic: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.paths) not in (1, 3):
+            raise ArgumentError(
+                f"{len(self.paths)} files: give one network, or three for the sections normal to z, y and x"
+            )
+        ReverseProcess(self.steps, self.sampler, self.harmonise)  # refuses what is out of range
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Paths of the files."""
+        given = self.weights
+        return (str(given),) if isinstance(given, str | Path) else tuple(map(str, given))
+
+    @property
+    def process(self) -> ReverseProcess:
+        """Steps from noise to data."""
+        return ReverseProcess(self.steps, self.sampler, self.harmonise)
+
+    @property
+    def given(self) -> Mapping[str, float | str]:
+        """Conditions by name."""
+        return self.conditions or {}
+
+    @property
+    def reads(self) -> str:
+        """Path of the first file."""
+        return self.paths[0]
+
+    def of_shape(self, shape: Triple) -> Generator:
+        """Read the files and return the generator of a volume of this shape.
+
+        Raises
+        ------
+        CheckpointError
+            If a file is not a network of diffusion.
+        ArgumentError
+            If an argument does not fit the networks.
+        DeviceError
+            If the device is not available.
+        """
+        from tim3d.stages.generation.diffusion_generator import diffusion_field
+
+        return diffusion_field(self, shape)
+
+    def labels(self, box: Box) -> np.ndarray:
+        """Labels of a box of the volume that ends with it."""
+        return self.of_shape(box.stop).labels(box)
+
+    def block_bytes(self, core: Triple) -> int:
+        """Bytes of all buffers while a volume of this shape is computed in memory."""
+        return self.of_shape(core).block_bytes(core)
