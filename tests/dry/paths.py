@@ -14,6 +14,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
+from tests import diffusers
 from tests.generators import TINY, field_of, saved
 from tests.micrographs import blobs
 from tests.nets import tiny_checkpoint_3d
@@ -39,6 +40,8 @@ from tim3d.models.segmentation.training import TrainingOptions, train
 from tim3d.models.segmentation.training_cost import measured_times
 from tim3d.models.segmentation.unet import UNetSpec, build
 from tim3d.phases import Phases
+from tim3d.stages.generation.diffusion import Diffusion
+from tim3d.stages.generation.diffusion_generator import diffusion_field
 
 Run = Callable[[], Any]
 SHAPE = (2, 16, 24)
@@ -231,6 +234,20 @@ for _name, _architecture in TINY.items():
     PATHS[f"synthesis, {_name}"] = _synthesis(_architecture, "float32")
 for _precision in ("float16", "bfloat16"):
     PATHS[f"synthesis, two phases, {_precision}"] = _synthesis(TINY["two phases"], _precision)
+
+
+def _diffusion(name: str) -> Callable[[Path], Run]:
+    def prepare(folder: Path) -> Run:
+        shape = (8, 12, 10)
+        made = Diffusion(diffusers.saved(folder, name), steps=1, tile=16, device="cpu")
+        dry = dataclasses.replace(diffusion_field(made, shape), device="cuda")
+        return lambda: dry.labels(Box.whole(shape))
+
+    return prepare
+
+
+for _name in diffusers.SPECS:
+    PATHS[f"diffusion, {_name}"] = _diffusion(_name)
 
 
 def _kernel(

@@ -42,6 +42,7 @@ LOADING = (
     "upload models.surrogate.training:SurrogateLearner.__init__",
     "upload models.translation.training:TranslatorLearner.__init__",
     "upload models.promptable.low_rank:attach",
+    "upload models.diffusion.reverse_field:Home.__init__",
 )
 STEP = (
     "value models.segmentation.training:UNetLearner._descend",
@@ -87,6 +88,8 @@ ANSWER = (
     "download models.promptable.networks:Loaded.answer",
     "download models.promptable.networks:Loaded.decoded",
     "download models.promptable.networks:Loaded.answer.<locals>.enlarged",
+    "upload models.diffusion.reverse_field:Home.velocity",
+    "download models.diffusion.reverse_field:Home.velocity",
     "upload models.conduction.device:Device.from_numpy",
     "download models.conduction.device:Device.to_numpy",
 )
