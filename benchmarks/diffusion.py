@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--stored", default="float32")
     parser.add_argument("--sample")
     parser.add_argument("--file", type=Path)
-    for name, value in (("edge", 64), ("steps", 2), ("tile", 64)):
+    for name, value in (("edge", 64), ("steps", 2), ("tile", 128)):
         parser.add_argument(f"--{name}", type=int, default=value)
     asked = parser.parse_args()
     if asked.what == "child":

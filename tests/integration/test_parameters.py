@@ -46,7 +46,11 @@ DIFFUSION = {
     "weights": "sections-0.safetensors",
     "steps": 1,
 }
-DIFFUSION |= {"tile": 16, "conditions": {"temperature": 220}}
+DIFFUSION |= {
+    "tile": 16,
+    "conditions": {"temperature": 220},
+    "voxel_size": {"z": 2, "y": 1, "x": 1},
+}
 SPINODAL = FIELD | {"kind": "spinodal", "wavelength_nm": 11.0, "ripening": 9.0}
 SPINODAL |= {"cell_nm": (2, 36, 40)}
 SPINODAL.pop("correlation_nm")

@@ -41,7 +41,7 @@ class Diffusion(Generator):
     seed : int
         0 to 2^64 - 1.
     tile : int, optional
-        Edge in voxels of the box that is computed at a time (default about 64, on CUDA 128). The
+        Edge in voxels of the box that is computed at a time (default about 128, or the volume). The
         last bits depend on it.
     stored : {"float32", "float16"}
         Type in which the states are stored meanwhile.

@@ -198,8 +198,8 @@ def generate(
     precision : {"float32", "bfloat16", "float16"}, optional
         Of a network: precision of its arithmetic (default: float32). On CUDA only: float16.
     tile : int, optional
-        Of a network: edge in voxels of what it computes at a time (default: about 128, on CUDA
-        256; of diffusion 64 and 128).
+        Of a network and diffusion: edge in voxels of what it computes at a time (default: about
+        128, of a network on CUDA 256).
     device : str, optional
         Of a network and diffusion: auto, cpu, cuda or cuda:1 (default: auto).
     periodic : bool

@@ -35,6 +35,8 @@ from tim3d.storage import scratch, shards, store
 log = logging.getLogger(__name__)
 # Bits of a value, from the highest on, that a pass counts to find the cut.
 DIGITS = (11, 11, 10)
+# Edge of a block in voxels, unless a tile is longer: what a kill costs of every worker.
+BLOCK = 128
 # Change of a phase fraction by the cut beyond which interfaces become rough, where the state has two steep humps.
 LARGE_SHIFT = 0.02
 
@@ -215,7 +217,7 @@ class Iteration:
     def block(self) -> Triple:
         """Edges of a block: whole tiles."""
         edge = self.generator.tile_edge
-        asked = self.options.block or (2 * edge,) * 3
+        asked = self.options.block or (max(1, BLOCK // edge) * edge,) * 3
         return triple(
             -(-min(b, n) // edge) * edge
             for b, n in zip(asked, self.generator.domain.shape, strict=True)
@@ -303,7 +305,7 @@ class Iteration:
 
     def _counted(self, level: int, known: int) -> np.ndarray:
         edge = self.generator.tile_edge
-        block = triple(-(-128 // edge) * edge for _ in range(3))
+        block = (-(-BLOCK // edge) * edge,) * 3
         one = self._pass(
             f"digits-{level + 1}-of-{len(DIGITS)}",
             DigitWork(self.states, known, level),
