@@ -21,6 +21,7 @@ from tests.unit.test_official import written
 from tim3d.cli.parsing import verb
 from tim3d.errors import ArgumentError, InputError, MixedRunError
 from tim3d.kernels.generation.architecture import PRESETS
+from tim3d.kernels.statistics.copies import nearest_part
 from tim3d.reporting.library import is_library, says, text
 
 pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
@@ -140,6 +141,15 @@ def test_a_judgement_is_that_of_fidelity_and_is_made_once(work: Path) -> None:
         for one in (first, second)
     ]
     assert float(found["largest_share.solid"].item()) == pytest.approx(np.mean(shares), rel=1e-12)
+    image, middle = blobs(48, 1.2), slice(8, 24)
+    crops = [
+        tim3d.open_field(one, "phase").values.take(16, axis)[middle, middle]
+        for one in (first, second)
+        for axis in range(3)
+    ]
+    near = np.mean([nearest_part(crop, image).distance for crop in crops])
+    assert float(found.nearest_part_distance.item()) == pytest.approx(near, rel=1e-12)
+    assert 0 < float(found.nearest_part_distance_of_image.item()) < 0.5
     (row,) = csv.DictReader(Path("lib.csv").read_text().splitlines())
     assert (row["generator"], row["voxel_z [nm]"]) == ("image", "10.0")
     assert float(row["surface_deviation"]) == float(found.surface_deviation.item())

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tim3d.cataloguing.copying import distances
 from tim3d.cataloguing.entries import Entry
 from tim3d.engine import Outline, Plan
 from tim3d.errors import InputError
@@ -30,6 +31,7 @@ KIND = outputs.Kind(
     "a judgement of a library", lambda data: data.startswith(b'{"tim3d": "judgement"')
 )
 SCHEMA = 1
+MAPPINGS = ("deviations", "three_d", "copies")
 # Values of the volumes that a row has; all others stand in the comparison.
 THREE_D = {
     "largest_share": "share of the phase in its largest component, 6 neighbours",
@@ -55,6 +57,9 @@ class Judgement:
         Of each quantity the largest deviation over slices and phases, without its sign.
     reached, judged : int
         Comparisons within their goals, and all that have one.
+    copies : mapping of str to float
+        Mean distance of crops of the volumes, and of crops of the images, to the nearest part of an
+        image; empty for grey values.
     three_d : mapping of str to float
         3-D values by name and phase, mean over the volumes that have one.
     """
@@ -69,11 +74,12 @@ class Judgement:
     reached: int
     judged: int
     three_d: Mapping[str, float]
+    copies: Mapping[str, float]
 
     def text(self) -> bytes:
         """JSON, with null for nan."""
         values: dict[str, Any] = {"tim3d": "judgement", "schema": SCHEMA, **self.__dict__}
-        for name in ("deviations", "three_d"):
+        for name in MAPPINGS:
             values[name] = {k: None if math.isnan(v) else v for k, v in values[name].items()}
         return json.dumps(values, allow_nan=False).encode()
 
@@ -93,7 +99,7 @@ def read_judgement(entry: Entry) -> Judgement | None:
         values = json.loads(path.read_text())
         if values.pop("tim3d") != "judgement" or values.pop("schema") != SCHEMA:
             raise ValueError("it has another schema")
-        for name in ("deviations", "three_d"):
+        for name in MAPPINGS:
             values[name] = {k: math.nan if v is None else float(v) for k, v in values[name].items()}
         return Judgement(**values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -179,7 +185,9 @@ class Judging:
             phases=Phases(**self.entry.phases) if self.entry.phases else None, as_voxels=True,
             scale=self.entry.scale, out=node, options=self.options,
         )  # fmt: skip
-        found = judgement_of(self, node, store.open_dataset(first, node))
+        comparison = store.open_dataset(first, node)
+        copies = distances(comparison, self.samples, self.seed) if self.entry.phases else {}
+        found = judgement_of(self, node, comparison, copies)
         outputs.write_file(self.entry.folder / JUDGEMENT, found.text(), KIND)
 
     @property
@@ -194,7 +202,9 @@ class Judging:
             raise InputError(f"{self.entry.name} cannot be judged: {self.entry.fault}")
 
 
-def judgement_of(judging: Judging, node: str, found: xr.Dataset) -> Judgement:
+def judgement_of(
+    judging: Judging, node: str, found: xr.Dataset, copies: Mapping[str, float]
+) -> Judgement:
     """Numbers of a comparison, each the worst over slices and phases."""
     deviations = {
         str(name): _largest(found.deviation.sel(quantity=name).values)
@@ -212,7 +222,7 @@ def judgement_of(judging: Judging, node: str, found: xr.Dataset) -> Judgement:
         }
     return Judgement(
         judging.entry.generator, dict(judging.entry.micrographs), judging.volumes, judging.edge, judging.seed, node,
-        deviations, int(within.sum()), int(within.size), three_d,
+        deviations, int(within.sum()), int(within.size), three_d, copies,
     )  # fmt: skip
 
 

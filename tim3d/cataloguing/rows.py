@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tim3d.cataloguing.copying import DISTANCES
 from tim3d.cataloguing.entries import Entry
 from tim3d.cataloguing.judging import THREE_D, Judgement, is_current, read_judgement
 from tim3d.kernels.statistics import comparison as law
@@ -60,6 +61,9 @@ def dataset(entries: Sequence[Entry]) -> xr.Dataset:
         values = [math.nan if one is None else one.three_d.get(name, math.nan) for one in judged]
         about = f"3-D value, mean over the volumes: {THREE_D[name.partition('.')[0]]}"
         variables[name] = _numbers(values, "1", about)
+    for name in dict.fromkeys(name for one in judged if one for name in one.copies):
+        values = [math.nan if one is None else one.copies.get(name, math.nan) for one in judged]
+        variables[name] = _numbers(values, "1", DISTANCES[name])
     return xr.Dataset(
         variables,
         {"generator": np.array([entry.name for entry in entries], object)},

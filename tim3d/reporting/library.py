@@ -169,13 +169,14 @@ def _section(found: xr.Dataset, name: str, detail: xr.Dataset | None) -> Iterato
 
 
 def _judged(one: xr.Dataset) -> Iterator[list[str]]:
-    """Seeds, and 3-D values, of what was judged."""
+    """Seeds, 3-D values, and distances to the nearest part of the image."""
     if not math.isfinite(float(one["volumes"])):
         return
     first, count = int(one["seed"]), int(one["volumes"])
     yield ["seeds", f"{first} to {first + count - 1}" if count > 1 else str(first)]
     for key, values in one.data_vars.items():
-        if str(values.attrs.get("long_name", "")).startswith("3-D") and np.isfinite(values):
+        meaning = str(values.attrs.get("long_name", ""))
+        if meaning.startswith(("3-D", "mean distance")) and np.isfinite(values):
             yield [str(key), table.number(float(values))]
 
 
