@@ -115,3 +115,31 @@ def untrained_translator(path: Path, scale: float = 1.0, added: float = 0.0) -> 
         "names": ["pore", "solid"],
     }
     write_translator(path, net, text)
+
+
+def untrained_diffusion(path: Path, seed: int = 0, **changes: Any) -> None:
+    """Write a local network of images of pores (0) and solid (7) of two materials at 200 to 300 degrees."""
+    from tim3d.models.diffusion.local_network import LocalNetwork
+    from tim3d.models.diffusion.network_file import (
+        Condition,
+        LocalNetworkDescription,
+        save_network,
+    )
+    from tim3d.models.diffusion.network_spec import LocalNetworkSpec
+    from tim3d.phases import Phases
+
+    torch.manual_seed(seed)
+    known = {
+        "spec": LocalNetworkSpec(2, 1, (4,), unshuffle=1, conditions=3),
+        "spacing_nm": (20.0, 10.0, 5.0),
+        "phases": Phases(pore=0, solid=7),
+        "conditions": (
+            Condition("material", ("Ag", "Cu")),
+            Condition("temperature", lowest=200.0, highest=300.0),
+        ),
+    }
+    about = LocalNetworkDescription(**known | changes)
+    net = LocalNetwork(about.spec)
+    with torch.no_grad():
+        next(net.embed.parameters()).mul_(10)  # so that conditions are seen in a few pixels
+    save_network(path, net, about)

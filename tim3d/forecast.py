@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-Kind: TypeAlias = Literal["field", "node", "stack", "network", "generator", "file"]
+Kind: TypeAlias = Literal["field", "node", "stack", "network", "generator", "diffusion", "file"]
 _known: ContextVar[dict[tuple[str, str], Any] | None] = ContextVar("tim3d_forecast", default=None)
 
 

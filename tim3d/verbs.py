@@ -55,6 +55,7 @@ GROUPS = {
     "work on folders of single images": {
         "train_images": "tim3d.stages.images.train_images",
         "train_strokes_images": "tim3d.stages.images.train_strokes_images",
+        "generate_images": "tim3d.stages.images.generate_images",
         "segment_images": "tim3d.stages.images.segment_images",
         "measure_images": "tim3d.stages.images.measure_images",
         "evaluate_images": "tim3d.stages.images.evaluate_images",
@@ -62,6 +63,7 @@ GROUPS = {
     "generate and simulate": {
         "generate": "tim3d.stages.generation.generate",
         "train_generator": "tim3d.stages.generation.train_generator",
+        "train_diffusion": "tim3d.stages.generation.train_diffusion",
         "import_generator": "tim3d.stages.generation.import_generator",
         "library": "tim3d.cataloguing.library",
         "simulate": "tim3d.stages.generation.simulate",
@@ -89,6 +91,8 @@ GROUPS = {
 VERBS = {name: module for verbs in GROUPS.values() for name, module in verbs.items()}
 # Where Python has them, those that take a value there which the shell builds from options.
 BY_VALUE = {"generate": "tim3d.stages.generation.volume"}
+# Folders of trainings that follow any number of images, and are options for that.
+TRAINS_ON_IMAGES = {("train_generator", "out"), ("train_diffusion", "out")}
 # Parameters of verbs that exist in Python only: the shell has options of the run and --quiet
 # instead.
 PYTHON_ONLY = frozenset({"options", "progress", "on_look", "segmenter", "sections", "axes"})
@@ -105,7 +109,7 @@ def is_positional(verb: str, name: str, default: object, *, needed: bool) -> boo
     >>> is_positional("report", "out", None, needed=True), is_positional("measure", "descriptors", None, needed=False)
     (True, False)
     """
-    return (needed or default == ()) and (verb, name) != ("train_generator", "out")
+    return (needed or default == ()) and (verb, name) not in TRAINS_ON_IMAGES
 
 
 def option_of(name: str, *, on: bool = True) -> str:

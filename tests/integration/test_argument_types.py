@@ -45,6 +45,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "link_slices": {"field": "phase"},
     "annotate_instances": {"instances": "phase"},
     "train_generator": {"micrograph": "raw.npy", "out": "gan"},
+    "train_diffusion": {"micrograph": "raw.npy", "out": "flow"},
     "import_generator": {"checkpoint": "raw.npy", "weights": "w.safetensors", "voxel_size": SIZE},
     "fine_tune": {"model": "w.safetensors", "start_from": "base.safetensors", "labels": "truth"},
     "propagate": {"model": "w.safetensors", "labels": "truth"},

@@ -16,7 +16,7 @@ import xarray as xr
 
 import tim3d
 from tests.micrographs import blobs
-from tests.nets import tiny_checkpoint, untrained_translator
+from tests.nets import tiny_checkpoint, untrained_diffusion, untrained_translator
 from tests.promptable import saved_folder
 from tests.soft import Soft
 from tests.unit.test_official import written
@@ -261,6 +261,15 @@ FILES = {
          "every": 1, "batch": 2, "slices": 2, "critic_steps": 1, "device": "cpu"},
         makes="gen/generator.safetensors",
     ),
+    "train_diffusion": Row(
+        {"micrograph": "image.tif", "out": "flow", "phases": TWO, "pixel_size": 10, "widths": (4, 4), "steps": 2,
+         "every": 1, "batch": 2, "crop": 16, "device": "cpu"},
+        makes="flow/generator.safetensors",
+    ),
+    "generate_images": Row(
+        {"weights": "flow.safetensors", "out": "drawn", "shape": (8, 12), "count": 2, "steps": 1, "device": "cpu"},
+        makes="drawn",
+    ),
     "import_network": Row(
         {"checkpoint": "sam", "weights": "sam.safetensors"}, makes="sam.safetensors"
     ),
@@ -343,6 +352,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tim3d.segment(str(folder / A), **soft, phases=TWO, options=QUIET)
     tifffile.imwrite(folder / "image.tif", blobs(48, 1.2))
     tiny_checkpoint(folder / "net.safetensors")
+    untrained_diffusion(folder / "flow.safetensors")
     written(folder, resizes=False)
     for name, scale in (("same", 1.0), ("other", 2.0)):
         untrained_translator(folder / f"{name}.safetensors", scale)

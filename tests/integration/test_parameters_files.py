@@ -180,6 +180,21 @@ CASES = {
         elsewhere={"out": "second"},
         runs={"minutes": 5.0, "device": "cpu", "overwrite": True, "progress": True, "on_look": print},
     ),
+    "train_diffusion": Case(
+        {
+            "micrograph": "blobs.tif", "out": "flow", "phases": BLACK, "pixel_size": 10, "widths": (4, 4), "steps": 1,
+            "every": 1, "batch": 1, "crop": 16, "progress": False,
+        },
+        refused={
+            "micrograph": "other.tif", "phases": Phases(void=0, solid=255), "pixel_size": 20, "scale": 2,
+            "conditions": "conditions.csv", "field": "phase", "objective": "ddpm", "widths": (4, 6), "blocks": 2,
+            "unshuffle": 1, "crop": 8, "batch": 2, "learning_rate": 2e-3, "average": 0.9, "dropout": 0.2, "every": 2,
+            "held_out": 0.5, "seed": 1, "threads": 2, "mixed_precision": False,
+        },
+        decides={"steps": 2},
+        elsewhere={"out": "second"},
+        runs={"minutes": 5.0, "device": "cpu", "overwrite": True, "progress": True, "on_look": print},
+    ),
     "export": Case(
         {"sample": A, "field": "phase", "out": "a.ply", "phases": ["solid"], "options": QUIET},
         refused={
@@ -232,6 +247,8 @@ UNFIT = {
     "drawing",
     "format",
     "train_translator.crop",
+    "train_diffusion.conditions",
+    "train_diffusion.field",
     "vectors",
     "regions",
     "rows",

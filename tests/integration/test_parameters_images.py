@@ -22,6 +22,7 @@ from tim3d.models.promptable.prompting import Grid
 TWO = Phases(pore=0, solid=1)
 # What decides where a result is kept and how a run goes, and never a number.
 PLACES = {"out", "csv", "overwrite", "progress"}
+DRAWS = {"segment_images", "generate_images"}
 TRAINS = {"train_strokes_images", "train_images"}
 LISTS = {"splits": "lists.json", "subset": "test"}
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -44,6 +45,14 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "phases": Phases(pore=3, solid=4), "merge": {"pore": "solid"}, "blur": "binomial", "polarity": "bright",
             "to_8_bit": True, "splits": "lists.csv", "subset": "train", "names": "{name}_m", "values": "palette",
             "format": "tif", "device": "cpu", "prompts": Grid(side=3), "masks": AsObjects(),
+        },
+    ),
+    "generate": (
+        "generate_images",
+        {"weights": "flow.safetensors", "out": "masks", "shape": (8, 8), "count": 2, "steps": 2, "device": "cpu"},
+        {
+            "weights": "flow2.safetensors", "shape": (8, 12), "count": 3, "conditions": {"material": "Cu"}, "steps": 3,
+            "sampler": "heun", "guidance": 2.0, "seed": 1, "format": "tif", "device": "auto",
         },
     ),
     "measure": (
@@ -96,6 +105,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 # Leaves for what is not the case; what the devices of this machine share.
 ALIKE = {
     ("segment a list by a network", "device"),
+    ("generate", "device"),
     ("measure", "in_pixels"),
     ("train a network", "device"),
     ("train a network", "validation_fraction"),  # of two images one judges in any case
@@ -121,8 +131,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "lists.json").write_text(json.dumps({"test": ["1"], "train": ["0", "1"]}))
     (folder / "lists.csv").write_text("name,set\n0,test\n")
     if find_spec("torch"):
-        from tests.nets import encoder_file, tiny_checkpoint
+        from tests.nets import encoder_file, tiny_checkpoint, untrained_diffusion
 
+        for seed, name in enumerate(("flow", "flow2")):
+            untrained_diffusion(folder / f"{name}.safetensors", seed)
         tiny_checkpoint(folder / "net.safetensors")
         encoder_file(folder / "mobile.pth", "mobilenet_v2")
     return folder
@@ -137,12 +149,12 @@ def firsts() -> dict[str, Any]:
 def outcome(made: Path, name: str, given: dict[str, Any]) -> Any:
     """The numbers, names and files of a call; or that it was refused, and left nothing."""
     before = sorted(made.rglob("*"))
-    quiet = {"progress": False} if name in {"segment_images", "train_images"} else {}
+    quiet = {"progress": False} if name in DRAWS | {"train_images"} else {}
     try:
         found = verb(name)(**given, **quiet)
         if name in TRAINS:
             return Path(found).read_bytes()
-        files = sorted(Path("masks").glob("*.*")) if name == "segment_images" else []
+        files = sorted(Path("masks").glob("*.*")) if name in DRAWS else []
         masks = {one.name: one.read_bytes() for one in files if one.suffix != ".json"}
         record = json.loads(Path("masks/masks.json").read_text())["fingerprint"] if files else ""
         return str(found.to_dict()), masks, record
@@ -171,7 +183,7 @@ def test_a_parameter_changed_alone_gives_another_result_or_is_refused(
     name, given, others = CASES[case]
     if name == "train_strokes_images":
         pytest.importorskip("sklearn", reason="forests are trained by scikit-learn")
-    if "model" in given or parameter == "model":
+    if {"model", "weights"} & set(given) or parameter == "model":
         pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
     monkeypatch.chdir(made)
     first = firsts.get(case) or firsts.setdefault(case, outcome(made, name, given))

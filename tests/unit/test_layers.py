@@ -152,6 +152,7 @@ HOMES = {"dask": "engine", "distributed": "engine", "torch": "models"}
 NEEDS_TORCH = {
     "models",
     "stages.generation.diffusion_generator",
+    "stages.generation.diffusion_training",
     "stages.generation.generator_training",
     "stages.generation.network_generator",
     "stages.shared.training",
@@ -208,8 +209,11 @@ LIGHT = {
 }
 LIGHT |= {
     "models.diffusion",
+    "models.diffusion.drawing",
+    "models.diffusion.examples",
     "models.diffusion.network_file",
     "models.diffusion.network_spec",
+    "models.diffusion.training_options",
 }
 LIGHT |= {"models.translation", "models.translation.model_file"}
 LIGHT |= {"models.promptable"} | {

@@ -153,6 +153,7 @@ def test_the_cost_is_that_of_the_convolutions(spec: LocalNetworkSpec) -> None:
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.Conv3d):
             layer.register_forward_hook(count)
+    assert spec.parameters == sum(p.numel() for p in net.parameters())
     shape = (1, spec.channels, *(2 * spec.multiple,) * spec.dimensions)
     net(torch.zeros(shape, dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
     assert counted[0] == pytest.approx(

@@ -39,6 +39,7 @@ uncertainty draws calibration correlation distance most patch
 scales planar trees leaf most
 wavelength_nm ripening through vary to like_field share
 reach pool channels
+objective widths blocks unshuffle
 dimensions planes layers limits least_diameter rule overlap heights boundary
 validate folds by count confident
 loss class_weights augment crops schedule encoder_rate classes mean std
@@ -65,7 +66,9 @@ FILES = {
     "simulate.folder", "train.model", "train.encoder_weights", "train.start_from",
     "train.also", "train.validate",
     "train_strokes.model", "train_generator.micrograph", "train_generator.out",
+    "train_diffusion.micrograph", "train_diffusion.out", "train_diffusion.conditions",
     "inspect.source", "prepare.tables",
+    "generate_images.weights", "generate_images.out",
     "segment_images.folder", "segment_images.out", "segment_images.model", "segment_images.splits",
     "measure_images.folder", "measure_images.csv", "measure_images.splits",
     "evaluate_images.folder", "evaluate_images.truth", "evaluate_images.csv", "evaluate_images.splits",

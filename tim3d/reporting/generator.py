@@ -16,9 +16,8 @@ from tim3d.phases import Phases
 from tim3d.plotting.style import LINES, STYLE, WIDTH, colours, length_text, nice_length
 from tim3d.reporting import page
 from tim3d.stages.generation.training_images import Look
-from tim3d.storage.schema import AXES
 
-LOSSES = ("distance", "critic_loss", "generator_loss")
+LOSSES = ("distance", "critic_loss", "generator_loss", "loss")
 
 
 def write_figures(look: Look) -> None:
@@ -29,16 +28,17 @@ def write_figures(look: Look) -> None:
 
 @matplotlib.rc_context(STYLE)
 def curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Losses of an adversarial training; on the right the selection errors, chosen step marked."""
+    """Losses of a training; on the right the selection errors, chosen step marked."""
     figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
     steps = [record["step"] for record in history]
+    losses = [name for name in LOSSES if name in history[0]]
     errors = [name for name in history[0] if name not in ("step", *LOSSES)]
-    drawn = ((LOSSES, "loss"), (errors, "error at selection"))
+    drawn = ((losses, "loss"), (errors, "error at selection"))
     for ax, (names, text) in zip(figure.subplots(1, 2), drawn, strict=True):
         for name, colour in zip(names, LINES, strict=False):
             values = [record[name] for record in history]
             ax.plot(steps, values, "-o", ms=2.5, lw=1.2, color=colour, label=name.replace("_", " "))
-        ax.set(xlabel="step of the generator", ylabel=text)
+        ax.set(xlabel="step", ylabel=text)
         ax.legend(fontsize=8)
     figure.axes[1].set_yscale("log")
     figure.axes[1].axvline(
@@ -61,7 +61,7 @@ def samples(look: Look) -> Figure:
             made[..., :rows, :columns],
             size,
             look,
-            f"generated, across {AXES[column]}",
+            f"generated, {look.names[column]}",
         )
         _show(panels[1, column], image[..., :rows, :columns], size, look, "micrograph")
     return figure

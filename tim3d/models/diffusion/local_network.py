@@ -22,10 +22,15 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from tim3d.errors import ArgumentError
-from tim3d.models.diffusion.network_spec import CONVOLUTIONS, KERNEL, LocalNetworkSpec
+from tim3d.models.diffusion.network_spec import (
+    CONVOLUTIONS,
+    FREQUENCIES,
+    KERNEL,
+    LocalNetworkSpec,
+)
 
-# Sine and cosine of this many frequencies of the time, from 1 to 1000.
-FREQUENCIES, HIGHEST = 16, 1000.0
+# Highest frequency of the waves of the time.
+HIGHEST = 1000.0
 EPSILON = 1e-5
 
 
@@ -52,7 +57,7 @@ class Block(nn.Module):
             [convolution(spec, before, width), convolution(spec, width, width)]
         )
         assert len(self.convs) == CONVOLUTIONS
-        self.film = nn.Linear(embedding(spec), 2 * width)
+        self.film = nn.Linear(spec.embedding, 2 * width)
         self.skip = None if before == width else convolution(spec, before, width, 1)
 
     def forward(self, features: Tensor, known: Tensor) -> Tensor:
@@ -81,7 +86,7 @@ class LocalNetwork(nn.Module):
     def __init__(self, spec: LocalNetworkSpec) -> None:
         super().__init__()
         self.spec = spec
-        widths, size = spec.widths, embedding(spec)
+        widths, size = spec.widths, spec.embedding
         self.embed = nn.Sequential(
             nn.Linear(2 * FREQUENCIES + 2 * spec.conditions, size), nn.SiLU(), nn.Linear(size, size), nn.SiLU()
         )  # fmt: skip
@@ -158,11 +163,6 @@ class LocalNetwork(nn.Module):
             raise ArgumentError(
                 f"conditions of shape {tuple(condition.shape)} do not fit: {(len(state), spec.conditions)} is expected"
             )
-
-
-def embedding(spec: LocalNetworkSpec) -> int:
-    """Length of the vector that time and conditions become."""
-    return 4 * spec.widths[0]
 
 
 def convolution(

@@ -13,6 +13,8 @@ Objective = Literal["flow", "ddpm"]
 KERNEL = 3
 # Convolutions of a block.
 CONVOLUTIONS = 2
+# Sine and cosine of this many frequencies of the time are the input of its embedding.
+FREQUENCIES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,31 @@ class LocalNetworkSpec:
             for kernel, before, after, level in self._convolutions()
         )
 
+    @property
+    def embedding(self) -> int:
+        """Length of the vector that time and conditions become."""
+        return 4 * self.widths[0]
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        size, entering = self.embedding, 2 * FREQUENCIES + 2 * self.conditions
+        count = (entering + 1) * size + (size + 1) * size + self.widths[0]
+        count += sum((kernel * a + 1) * b for kernel, a, b, _ in self._convolutions())
+        for before, width, _ in self._blocks():
+            count += before + width + (size + 1) * 2 * width  # gains, scales and shifts
+        return count
+
+    def training_bytes(self, edge: int, batch: int) -> int:
+        """Bytes of a training step in float32 on crops of an edge.
+
+        Weights with gradients, average and two moments; and all that the gradients of a block need:
+        four times the features before it, five times those in it.
+        """
+        kept = sum((4 * a + 5 * b) / self._voxels(level) for a, b, level in self._blocks())
+        kept += 8 * self.channels + 4 * self.widths[0] / self._voxels(0)
+        return int(4 * (5 * self.parameters + batch * edge**self.dimensions * kept))
+
     def forward_bytes(self, shape: tuple[int, ...]) -> int:
         """Peak bytes of an evaluation in float32 of a window of this shape, without gradients.
 
@@ -156,17 +183,22 @@ class LocalNetworkSpec:
         """Places of the kernel, channels before and after, and level of every convolution."""
         full, last = KERNEL**self.dimensions, self.levels
         yield full, self.inputs, self.widths[0], 0
+        for before, width, level in self._blocks():
+            yield full, before, width, level
+            yield full, width, width, level
+            if before != width:
+                yield 1, before, width, level
         for level, width in enumerate(self.widths):
-            joined = width if level == last else 2 * width
-            for entering in (width, joined):
-                for block in range(self.blocks):
-                    before = width if block else entering
-                    yield full, before, width, level
-                    yield full, width, width, level
-                    if before != width:
-                        yield 1, before, width, level
             if level < last:
                 below = self.widths[level + 1]
                 yield 2**self.dimensions, width, below, level + 1
                 yield 1, below, width, level + 1
         yield full, self.widths[0], self.inputs, 0
+
+    def _blocks(self) -> Iterator[tuple[int, int, int]]:
+        """Channels before and in every block, and its level."""
+        for level, width in enumerate(self.widths):
+            joined = width if level == self.levels else 2 * width
+            for entering in (width, joined):
+                for block in range(self.blocks):
+                    yield width if block else entering, width, level

@@ -105,7 +105,7 @@ class GeneratorTraining:
         """Check, lock and train; start from the beginning with `overwrite`."""
         self._warn()
         check_memory(self.architecture, self.images, self.options, self.decided["device"])
-        folder = _folder(self.folder)
+        folder = training_folder(self.folder)
         training, names = self._training(), ("distance", "generator_loss", "score")
         with (
             writing_alone(folder / WEIGHTS, folder / STATE, overwrite),
@@ -173,7 +173,7 @@ FILES = {
 }  # fmt: skip
 
 
-def _folder(folder: Path) -> Path:
+def training_folder(folder: Path) -> Path:
     """Create the folder and return it, if all files of a training can be written into it."""
     for name, kind in FILES.items():
         outputs.check_target(folder / name, kind, makes_folder=True)

@@ -105,12 +105,15 @@ class Look:
         colours (3, rows, columns).
     images : Micrographs
         The micrographs.
+    names : tuple of str
+        What each slice is, besides generated.
     """
 
     folder: Path
     history: list[dict[str, float]]
     slices: tuple[Array, ...]
     images: Micrographs
+    names: tuple[str, ...] = ("across z", "across y", "across x")
 
 
 def read_micrographs(

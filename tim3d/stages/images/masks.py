@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from PIL import Image
 
 from tim3d.commands import current_command
 from tim3d.errors import ArgumentError, InputError, MixedRunError
+from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.storage import outputs, schema
 from tim3d.storage.files import refuse_unwritable
@@ -118,6 +119,17 @@ class Masks:
             target.write(data)
         self.images[name] = {"file": file, **record}
         self.save()
+
+    def shares(self, names: Sequence[str]) -> xr.Dataset:
+        """Area fraction of each phase in images that are done."""
+        counts = np.array([list(self.images[n]["pixels"].values()) for n in names], float)
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        about = {"units": "1", "long_name": "area fraction of each phase in each image"}
+        return xr.Dataset(
+            {"area_fraction": (("image", "phase"), shares, about)},
+            {"image": np.array(names, object), "phase": np.array(self.phases.names, object)},
+            {"folder": str(self.folder)},
+        )
 
     def save(self) -> None:
         """Write the record in one piece."""

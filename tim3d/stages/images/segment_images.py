@@ -289,7 +289,7 @@ class Segmenting:
             left.items(), desc="segment-images", disable=not self.progress, leave=False
         ):
             self._segment(name, path)
-        return self._shares()
+        return self.masks.shares(list(self.images))
 
     def _segment(self, name: str, path: Path) -> None:
         pixels = read_pixels(path)
@@ -328,17 +328,6 @@ class Segmenting:
         if isinstance(self.chosen, ByPrompts):
             return self.chosen.of_named(grey, name)
         return self.chosen.of(grey)
-
-    def _shares(self) -> xr.Dataset:
-        names = list(self.images)
-        counts = np.array([list(self.masks.images[n]["pixels"].values()) for n in names], float)
-        shares = counts / counts.sum(axis=1, keepdims=True)
-        about = {"units": "1", "long_name": "area fraction of each phase in each image"}
-        return xr.Dataset(
-            {"area_fraction": (("image", "phase"), shares, about)},
-            {"image": np.array(names, object), "phase": np.array(self.masks.phases.names, object)},
-            {"folder": str(self.masks.folder)},
-        )
 
 
 def _digest(path: Path) -> str:

@@ -1,0 +1,187 @@
+"""Training of a diffusion on a material, in a folder of its own, with its history beside it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from tim3d.engine import Outline
+from tim3d.engine.clusters.memory import available_memory
+from tim3d.errors import MemoryPlanError
+from tim3d.forecast import expect
+from tim3d.models.common.determinism import threads_used
+from tim3d.models.common.device import choose_device
+from tim3d.models.common.distributed import is_first
+from tim3d.models.common.training_run import Schedule, TrainingRun, carry_out
+from tim3d.models.diffusion.drawing import Drawing, drawing_bytes
+from tim3d.models.diffusion.images import drawn
+from tim3d.models.diffusion.local_network import LocalNetwork
+from tim3d.models.diffusion.network_file import (
+    LocalNetworkDescription,
+    describe_network,
+)
+from tim3d.models.diffusion.network_spec import LocalNetworkSpec
+from tim3d.models.diffusion.training import DiffusionTraining
+from tim3d.models.diffusion.training_options import DiffusionOptions
+from tim3d.stages.generation.diffusion_examples import Material
+from tim3d.stages.generation.generator_training import (
+    STATE,
+    WEIGHTS,
+    training_folder,
+    write_history,
+)
+from tim3d.stages.generation.training_images import Look, Micrographs
+from tim3d.stages.shared.training import bar, writing_alone
+
+log = logging.getLogger(__name__)
+# Images of a look, and their edge in crops.
+SHOWN, SIZE = 3, 2
+
+
+@dataclass(frozen=True)
+class DiffusionJob:
+    """Checked arguments of `train_diffusion`."""
+
+    material: Material
+    spec: LocalNetworkSpec
+    options: DiffusionOptions
+    schedule: Schedule
+    folder: Path
+    held_out: float | None
+    device: str
+    threads: int
+    progress: bool
+    on_look: Callable[[Look], None] | None
+
+    @cached_property
+    def training(self) -> DiffusionTraining:
+        """The training; what does not fit is refused."""
+        seen, judged, text = self.material.parts(self.options.crop, self.held_out)
+        if is_first():
+            log.info(text)
+        return DiffusionTraining(
+            self.description, seen, judged, self.options, self.decided, self.material.sources
+        )
+
+    @property
+    def description(self) -> LocalNetworkDescription:
+        """Description of the network without its training."""
+        one = self.material
+        return LocalNetworkDescription(self.spec, one.spacing_nm, one.phases, one.conditions)
+
+    @cached_property
+    def decided(self) -> dict[str, Any]:
+        """Record of all that determines the network besides layers, voxels and options."""
+        device = choose_device(self.device).partition(":")[0]
+        return {
+            "held_out": self.held_out,
+            "every": self.schedule.every,
+            "device": device,
+            "threads": threads_used(self.threads) if device == "cpu" else None,
+        }
+
+    def plans(self, overwrite: bool) -> list[Outline]:
+        """One line, or nothing if the training is done; later steps may rely on the network."""
+        training = self.training
+        if not overwrite and self._is_done():
+            return []
+        expect("diffusion", str(self.folder / WEIGHTS), training.description)
+        return [Outline("train_diffusion", f"{'; '.join(self._summary())}; into {self.folder}")]
+
+    def start(self, overwrite: bool) -> Path:
+        """Check, lock and train; start from the beginning with `overwrite`."""
+        training = self.training
+        self._check_memory()
+        folder = training_folder(self.folder)
+        with (
+            writing_alone(folder / WEIGHTS, folder / STATE, overwrite),
+            bar(self.schedule, self.progress, ("loss", "score")) as show,
+        ):
+            carry_out(
+                training, folder / WEIGHTS, self.schedule, state=folder / STATE, device=self.device,
+                threads=self.threads, on_step=show, on_look=self._look,
+            )  # fmt: skip
+        return self.folder / WEIGHTS
+
+    def _is_done(self) -> bool:
+        """Whether the stored network is the end of this training; `start` refuses any other."""
+        if not (self.folder / WEIGHTS).is_file():
+            return False
+        about, _ = describe_network(self.folder / WEIGHTS)
+        known = {"images": self.material.sources, "options": asdict(self.options), **self.decided}
+        same = all(about.training.get(k) == v for k, v in json.loads(json.dumps(known)).items())
+        as_known = (about.spec, about.spacing_nm, about.phases, about.conditions)
+        mine = self.description
+        asked = (mine.spec, mine.spacing_nm, mine.phases, mine.conditions)
+        return same and as_known == asked and about.training["steps"] >= self.schedule.steps
+
+    def _summary(self) -> list[str]:
+        """Lines that state the network, its examples, the length of the training and its memory."""
+        spec, options, material = self.spec, self.options, self.material
+        shapes = sorted({" x ".join(map(str, v.shape)) for v in material.values})
+        z, y, x = material.spacing_nm
+        known = ", ".join(one.name for one in material.conditions)
+        return [
+            f"local network of {spec.parameters / 1e6:.3g} million weights, {spec.multiplications / 1e3:.3g} thousand "
+            f"multiplications a voxel; a voxel depends on those within {spec.reach}",
+            f"{len(material.values)} of {', '.join(shapes)} voxels of {z:g} x {y:g} x {x:g} nm"
+            + (f", conditions {known}" if known else ""),
+            f"{self.schedule.steps} steps of {options.batch} crops of {options.crop}, objective {spec.objective}, a "
+            f"look every {self.schedule.every}",
+            f"memory {self._bytes() / 2**30:.2f} GiB",
+        ]
+
+    def _bytes(self) -> int:
+        kept = sum(int(np.prod(v.shape)) for v in self.material.values)
+        step = self.spec.training_bytes(self.options.crop, self.options.batch)
+        looks = drawing_bytes(self.spec, (self._edge,) * 2) if self._draws else 0
+        return max(step, looks) + (2 * kept if self.material.dimensions == 2 else 0)
+
+    def _check_memory(self) -> None:
+        need, free = self._bytes(), available_memory()
+        if self.decided["device"] == "cpu" and need > free:
+            raise MemoryPlanError(
+                f"training needs {need / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; use --batch below "
+                f"{self.options.batch}, or a smaller --crop"
+            )
+
+    @property
+    def _draws(self) -> bool:
+        """Whether looks draw images; a volume takes minutes."""
+        return self.on_look is not None and self.material.dimensions == 2
+
+    @property
+    def _edge(self) -> int:
+        return SIZE * self.options.crop
+
+    def _look(self, run: TrainingRun) -> None:
+        """Write the history so far, and the network if it is the best."""
+        write_history(self.folder, run.history)
+        if run.is_best:
+            run.export(self.folder / WEIGHTS)
+        if self.on_look and self._draws:
+            self.on_look(self._drawn(run, cast(LocalNetwork, run.judged)))
+
+    def _drawn(self, run: TrainingRun, net: LocalNetwork) -> Look:
+        """Images under the conditions of some examples, beside these."""
+        one = self.material
+        chosen = [round(n) for n in np.linspace(0, len(one.values) - 1, SHOWN)]
+        drawing = Drawing(seed=self.options.seed)
+        images = [
+            next(drawn(net, self.description, (self._edge,) * 2, range(n, n + 1), drawing, one.given[of]))
+            for n, of in enumerate(chosen)
+        ]  # fmt: skip
+        beside = Micrographs(
+            tuple(np.asarray(one.values[of])[None] for of in chosen), one.phases, one.spacing_nm, one.sources
+        )  # fmt: skip
+        names = [", ".join(f"{k} {v}" for k, v in one.given[of].items()) for of in chosen]
+        plain = [f"image {n}" for n in range(SHOWN)]
+        titles = tuple(a or b for a, b in zip(names, plain, strict=True))
+        return Look(self.folder, list(run.history), tuple(images), beside, titles)
