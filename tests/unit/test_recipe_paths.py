@@ -39,7 +39,7 @@ uncertainty draws calibration correlation distance most patch
 scales planar trees leaf most
 wavelength_nm ripening through vary to like_field share
 reach pool channels
-objective widths blocks unshuffle
+objective widths blocks unshuffle guidance
 dimensions planes layers limits least_diameter rule overlap heights boundary
 validate folds by count confident
 loss class_weights augment crops schedule encoder_rate classes mean std
