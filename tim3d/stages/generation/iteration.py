@@ -63,11 +63,15 @@ class States:
         return self.generator.remembers + 1
 
     @property
+    def voxel_bytes(self) -> int:
+        """Bytes of a state in each voxel."""
+        return np.dtype(self.generator.stored).itemsize * self.generator.channels
+
+    @property
     def bytes(self) -> int:
         """Bytes of all arrays before compression."""
-        arrays = min(self.slots, self.generator.passes) * self.generator.channels
-        item = np.dtype(self.generator.stored).itemsize
-        return arrays * item * math.prod(self.generator.domain.shape)
+        arrays = min(self.slots, self.generator.passes)
+        return arrays * self.voxel_bytes * math.prod(self.generator.domain.shape)
 
     def read(self, number: int, box: Box) -> State:
         """State after a pass, of a box that may lie across faces of the domain; float32."""
@@ -231,13 +235,13 @@ class Iteration:
 
     def step(self, number: int) -> Pass:
         """The pass that makes a state, by its number from 1."""
-        generator, item = self.generator, np.dtype(self.generator.stored).itemsize
+        generator, voxel = self.generator, self.states.voxel_bytes
         looks = min(number - 1, generator.remembers)
         return self._pass(
             f"{number:03d}-of-{generator.passes}",
             StepWork(self.states, number, self.options.durable),
             Grid(generator.domain.shape, self.block, generator.reach(number)),
-            (looks * item * generator.channels, item * generator.channels),
+            (looks * voxel, voxel),
             (generator.tile_edge,) * 3,
         )
 
@@ -310,7 +314,7 @@ class Iteration:
             f"digits-{level + 1}-of-{len(DIGITS)}",
             DigitWork(self.states, known, level),
             Grid(self.generator.shape, block),
-            (4 * self.generator.channels, 0),
+            (self.states.voxel_bytes, 0),
             block,
         )
         run(one, progress=self.options.progress)
@@ -373,5 +377,5 @@ class LastState(Generator):
     def block_bytes(self, core: Triple) -> int:
         """Bytes of the labels, and of a slab of the state while it is decoded."""
         generator = self.states.generator
-        slab = (generator.tile_edge + 1) * core[1] * core[2]
+        slab = min(generator.tile_edge, core[0]) * core[1] * core[2]
         return math.prod(core) + (12 * generator.channels + 8) * slab

@@ -219,7 +219,7 @@ def _generating(ask: Asked, options: Options, awaited: str = "") -> Generating:
         inputs=generator.inputs(),
         parameters=generator.description(),
         halo=generator.halo,
-        read_bytes=0.0,
+        read_bytes=makes.states.voxel_bytes if isinstance(makes, LastState) else 0.0,
         base_bytes=TORCH_BASE_BYTES if generator.needs_torch else BASE_BYTES,
     )
     path = ask.generator.reads
