@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tim3d.descriptors.base import Descriptor, Material, Partial, Variable
 from tim3d.descriptors.coupled import coupled
 from tim3d.descriptors.inputs import Input
 from tim3d.errors import ArgumentError, InputError, MissingFieldError, MixedRunError
-from tim3d.grid import Box
+from tim3d.grid import Box, Grid
 from tim3d.kernels.statistics.exact_sums import FixedPoint
 from tim3d.storage import store
 
@@ -161,3 +162,36 @@ def test_what_a_block_gives_wrongly_ends_the_run_in_one_line(sample: str) -> Non
             sample, [Descriptor("mean", (wrong,), (), lambda totals, material: {})], options=QUIET
         )
     assert "phase_partials" not in store.nodes(sample)
+
+
+def test_ten_descriptors_read_each_field_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = ingest(tmp_path, "phase", (volume(1) > 0).astype(np.uint8), phases=PHASES)
+    for verb in (tim3d.distance, tim3d.thickness):
+        verb(sample, options=QUIET)
+    tim3d.label(sample, keep=True, options=QUIET)
+    ten = [
+        "phase_fraction", "specific_surface", "mean_curvature_integral", "euler_density",
+        "interface_area", "correlation:lags=2", "chord_length:lags=4", "slice_shape", "thickness",
+        "distance",
+    ]  # fmt: skip
+    asked: dict[str, list[Box]] = {}
+    taken: dict[str, int] = {}
+
+    def noted(array: Any, box: Box) -> np.ndarray:
+        name = array.path.rpartition("/")[2]
+        asked.setdefault(name, []).append(box)
+        found = read_box(array, box)
+        taken[name] = taken.get(name, 0) + found.nbytes
+        return found
+
+    read_box = store.read_box
+    monkeypatch.setattr(store, "read_box", noted)
+    tim3d.measure(sample, ten, options=MANY)
+    blocks = len(Grid(SHAPE, (4, 5, 14)))
+    # The widest halo that one of them needs: that of chords of four voxels.
+    read = [one.read for one in Grid(SHAPE, (4, 5, 14), (4, 4, 4))]
+    voxels = sum(math.prod(one.shape) for one in read)
+    assert {name: len(boxes) for name, boxes in asked.items()} == dict.fromkeys(taken, blocks)
+    assert taken == {"phase": voxels, "phase_distance": 4 * voxels, "phase_thickness": 4 * voxels}

@@ -15,9 +15,11 @@ from tim3d.descriptors.particles import Measured, particles
 from tim3d.descriptors.struts import Struts, strut_results
 from tim3d.engine import Gathering
 from tim3d.errors import MemoryPlanError
-from tim3d.grid import Grid
+from tim3d.grid import Box, Grid
+from tim3d.kernels.morphology.distance import Metric
 from tim3d.kernels.morphology.instances import Tallies, growing, tally, tally_bytes
 from tim3d.kernels.morphology.joined_basins import Joining
+from tim3d.kernels.morphology.painting import largest_ball, painting_bytes
 from tim3d.kernels.morphology.strut_graph import Curves, graph_bytes, network, struts
 from tim3d.stages.morphology.basins import BasinField, joining, particles_of
 from tim3d.stages.shared.results import run_passes
@@ -134,6 +136,15 @@ def test_the_joining_of_basins_needs_no_more_than_its_plan(tmp_path: Path) -> No
 
     made()
     assert max(needs) / 4 < peak_of(made) < max(needs)
+
+
+def test_painting_needs_no_more_than_its_plan_where_every_voxel_is_the_centre_of_a_ball() -> None:
+    radii, metric = np.ones((40, 44, 48), np.float32), Metric((1, 1, 1), 1.0)
+    core = Box((0, 0, 0), radii.shape)
+    largest_ball(radii, metric, core)
+    need = radii.nbytes + peak_of(lambda: largest_ball(radii, metric, core))
+    planned = painting_bytes(core.shape, core.shape, metric, 1.0)
+    assert 0.9 * planned < need < planned == 15 * radii.size + 48
 
 
 def test_the_plan_of_struts_knows_the_memory_of_their_graph_before_a_block_is_read(

@@ -107,15 +107,21 @@ def basins(radii: Radii, start: Triple, shape: Triple, spacing: Sequence[float])
     dtype = np.int32 if radii.size < 2**31 else np.int64
     flat, edges = np.ascontiguousarray(radii).ravel(), np.array(radii.shape)
     strides = np.array([edges[1] * edges[2], edges[2], 1])
-    inverse = (1 / np.linalg.norm(AROUND * np.array(spacing), axis=1)).astype(np.float32)
     following = np.arange(flat.size, dtype=dtype)
-    _steepest(flat, edges, (AROUND @ strides).astype(dtype), inverse, following)
+    _steepest(flat, edges, (AROUND @ strides).astype(dtype), _inverse(spacing), following)
     ids = np.zeros([n - 2 for n in radii.shape], np.uint32)
     ends = _follow(flat, following, edges, ids)
     local = np.stack(np.unravel_index(ends, radii.shape), axis=1)
     place = (local - 1 + np.array(start)).T
     whole = np.array([shape[1] * shape[2], shape[2], 1], np.int64)
     return Basins(ids, whole @ place, flat[ends])
+
+
+def _inverse(spacing: Sequence[float]) -> NDArray[np.float32]:
+    """One over the distance to each of the 27 voxels around and at a voxel, in C order; 0 at the voxel."""
+    found = np.zeros(27, np.float32)
+    found[np.arange(27) != 13] = 1 / np.linalg.norm(AROUND * np.array(spacing), axis=1)
+    return found
 
 
 @nb.njit(nogil=True, cache=True)
@@ -128,9 +134,11 @@ def _steepest(radii, shape, steps, inverse, following):  # type: ignore[no-untyp
             first = (z * shape[1] + y) * shape[2] + 1
             row, out = radii[first : first + count], following[first : first + count]
             slope[:], way[:] = 0, 0
-            for n in range(steps.size):
-                beside = radii[first + steps[n] : first + steps[n] + count]
-                _steeper(row, beside, inverse[n], steps[n], slope, way)
+            for n in range(9):
+                step = ((n // 3 - 1) * shape[1] + n % 3 - 1) * shape[2]
+                beside = radii[first + step - 1 : first + step + count + 1]
+                ahead = inverse[3 * n : 3 * n + 3]
+                _steeper(row, beside, ahead, step, slope, way)
             for x in range(count):
                 if row[x] > 0 and way[x] == 0:
                     way[x] = _level(radii, first + x, steps)
@@ -139,12 +147,23 @@ def _steepest(radii, shape, steps, inverse, following):  # type: ignore[no-untyp
 
 @nb.njit(nogil=True, cache=True)
 def _steeper(row, beside, inverse, step, slope, way):  # type: ignore[no-untyped-def]
-    """Keep the steeper way of each voxel of a row; the first of equal ones."""
+    """Keep the steeper way of each voxel of a row to three of a row beside it; the first of equal ones.
+
+    To the voxel itself the way is level, and never steeper.
+    """
+    before, same, after = way.dtype.type(step - 1), way.dtype.type(step), way.dtype.type(step + 1)
     for x in range(row.size):
-        rise = (beside[x] - row[x]) * inverse
-        better = rise > slope[x]
-        slope[x] = rise if better else slope[x]
-        way[x] = step if better else way[x]
+        most, best = slope[x], way[x]
+        rise = (beside[x] - row[x]) * inverse[0]
+        best = before if rise > most else best
+        most = rise if rise > most else most
+        rise = (beside[x + 1] - row[x]) * inverse[1]
+        best = same if rise > most else best
+        most = rise if rise > most else most
+        rise = (beside[x + 2] - row[x]) * inverse[2]
+        best = after if rise > most else best
+        slope[x] = rise if rise > most else most
+        way[x] = best
 
 
 @nb.njit(nogil=True, cache=True)

@@ -75,10 +75,10 @@ def largest_ball(radii: Radii, metric: Metric, core: Box) -> Radii:
     kept = np.zeros(flat.size, np.bool_)
     _keep(flat, shape, weights, 1 / metric.unit, OFFSETS, tables, kept)
     order = _by_counting(flat, kept, 1 / metric.unit, most) if short else _by_sorting(flat, kept)
+    del kept
     found = np.zeros(core.shape, np.float32)
-    length = core.shape[2]
-    following = np.empty(core.shape, np.int16 if length < 2**15 else np.int32)
-    following[:] = np.arange(length, dtype=following.dtype)
+    following = np.empty(core.shape, _place_type(core))
+    following[:] = np.arange(core.shape[2], dtype=following.dtype)
     halves = _halves(metric.weights, most if short else 0)
     _paint(
         order,
@@ -104,8 +104,16 @@ def _halves(weights: tuple[int, int, int], most: int) -> NDArray[np.int32]:
     return found
 
 
+def _place_type(core: Box) -> type[np.signedinteger[Any]]:
+    """Type of a place in a row."""
+    return np.int16 if core.shape[2] < 2**15 else np.int32
+
+
 def painting_bytes(core: Triple, read: Triple, metric: Metric, reach: float) -> int:
     """Bound on the memory of `largest_ball`, its radii and the result while it is written.
+
+    Whichever is most: the balls while they are ordered, or while they are painted, or the result and
+    its encoded copy, when the radii are no longer there.
 
     Parameters
     ----------
@@ -118,9 +126,13 @@ def painting_bytes(core: Triple, read: Triple, metric: Metric, reach: float) -> 
     """
     most = int(_limit(reach, 1 / metric.unit))
     short = most <= LONGEST_TABLE
-    # Radii, a mark, and a place for each ball; sorting needs three arrays of eight bytes more.
-    balls = 9 if short else 33
-    return int(np.prod(read) * balls + np.prod(core) * 8 + (48 * most if short else 0))
+    # Radii, a mark and a place for each ball, which may be every voxel; sorting needs three arrays of
+    # eight bytes more. The mark may not be given back before balls are painted.
+    ordered, painted = (9, 9) if short else (33, 13)
+    each = 4 + np.dtype(_place_type(Box((0, 0, 0), core))).itemsize
+    voxels, own = math.prod(read), math.prod(core)
+    held = max(voxels * ordered, voxels * painted + own * each, own * 8)
+    return held + (48 * most if short else 0)
 
 
 @functools.lru_cache(maxsize=4)
