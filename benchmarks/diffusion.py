@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,8 +102,9 @@ def killed(folder: Path, path: Path, arguments: list[str]) -> None:
     print(f"calm {whole:.0f} s, killed twice {spent:.0f} s; equal: {np.array_equal(first, second)}")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the figures of one run, or of two."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["measure", "killed", "child"])
     parser.add_argument("--network", choices=list(SPECS), default="sections")
@@ -113,7 +114,7 @@ def main() -> None:
     parser.add_argument("--file", type=Path)
     for name, value in (("edge", 64), ("steps", 2), ("tile", 128)):
         parser.add_argument(f"--{name}", type=int, default=value)
-    asked = parser.parse_args()
+    asked = parser.parse_args(words)
     if asked.what == "child":
         generate(asked.sample, asked.file, asked)
         return
@@ -121,7 +122,7 @@ def main() -> None:
         folder = Path(kept)
         path = file_of(folder, asked.network)
         if asked.what == "killed":
-            killed(folder, path, sys.argv[2:])
+            killed(folder, path, words[1:])
             return
         found = generate(str(folder / "a.zarr"), path, asked)
         print(
