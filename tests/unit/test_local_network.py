@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -264,3 +266,44 @@ def test_labels_and_grey_values_survive_as_a_state(phases: int) -> None:
     assert state.shape == (2, state_channels(phases) or 1, 4, 5)
     assert float(state.abs().max()) <= 1
     assert torch.equal(decoded(state, phases), values)
+
+
+MEASURED = """
+import resource, sys, torch
+from torch.nn.functional import mse_loss
+from tim3d.models.diffusion.local_network import LocalNetwork
+from tim3d.models.diffusion.network_spec import LocalNetworkSpec
+torch.set_num_threads(1)
+dimensions, count, edge, learns = map(int, sys.argv[1:])
+spec = LocalNetworkSpec(dimensions, 1, (32, 48))
+net = LocalNetwork(spec)
+adam = torch.optim.AdamW(net.parameters())
+def work(count, edge):
+    state = torch.randn((count, 1, *(edge,) * dimensions))
+    with torch.set_grad_enabled(bool(learns)):
+        loss = mse_loss(net(state, torch.rand(count)), state)
+    if learns:
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = work(1, 4 * spec.multiple)
+planned = spec.training_bytes(edge, count) if learns else spec.forward_bytes((edge,) * dimensions)
+print(work(count, edge) - before, planned)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("dimensions", "count", "edge", "learns"),
+    [(2, 32, 64, 1), (2, 1, 640, 0), (3, 4, 32, 1), (3, 1, 64, 0)],
+)
+def test_the_peak_of_memory_is_below_the_plan(
+    dimensions: int, count: int, edge: int, learns: int
+) -> None:
+    given = [str(n) for n in (dimensions, count, edge, learns)]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *given], capture_output=True, text=True, check=True
+    )
+    measured, planned = map(int, done.stdout.split())
+    assert planned / 3 < measured < planned

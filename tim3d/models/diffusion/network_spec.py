@@ -158,22 +158,22 @@ class LocalNetworkSpec:
     def training_bytes(self, edge: int, batch: int) -> int:
         """Bytes of a training step in float32 on crops of an edge.
 
-        Weights with gradients, average and two moments; and all that the gradients of a block need:
-        four times the features before it, five times those in it.
+        Weights with gradients, average and two moments; and all that the gradients of a block need,
+        with its gradients and copies: eight times the features before it, ten times those in it.
         """
-        kept = sum((4 * a + 5 * b) / self._voxels(level) for a, b, level in self._blocks())
+        kept = sum((8 * a + 10 * b) / self._voxels(level) for a, b, level in self._blocks())
         kept += 8 * self.channels + 4 * self.widths[0] / self._voxels(0)
         return int(4 * (5 * self.parameters + batch * edge**self.dimensions * kept))
 
     def forward_bytes(self, shape: tuple[int, ...]) -> int:
         """Peak bytes of an evaluation in float32 of a window of this shape, without gradients.
 
-        State and output, the features that wait for the way up, and at the widest level the joined
-        features, two intermediate results and the copies of a convolution.
+        State and output, the features that wait for the way up, and at the widest level 15 times its
+        features: the joined ones, intermediate results and the copies of a convolution.
         """
         voxels = math.prod(shape)
         waiting = sum(w / self._voxels(n) for n, w in enumerate(self.widths[:-1]))
-        busiest = max(8 * w / self._voxels(n) for n, w in enumerate(self.widths))
+        busiest = max(15 * w / self._voxels(n) for n, w in enumerate(self.widths))
         return int(4 * voxels * (4 * self.channels + waiting + busiest))
 
     def _voxels(self, level: int) -> int:
