@@ -1,6 +1,6 @@
 """Every descriptor of a real volume, whole and in four odd chunkings: equal to the last bit, or to what.
 
-    python -m benchmarks.chunkings FOLDER [--volumes electrode-256,fiberform-100] [--edge 128] [--solve]
+    python -m benchmarks.chunkings FOLDER [--volumes electrode-256,fiberform-100] [--edge 128] [--chunkings 4] [--solve]
 
 FOLDER holds electrode-256.tiff (taufactor @ fb64548, MIT), fiberform-100.tif (nasa/puma @ 65a05d7,
 NASA Open Source Agreement 1.3) and threephase-100.tiff (ImageRep @ 2c51ffb, BSD-3). Each is ingested
@@ -147,23 +147,27 @@ def row(name: str, node: str, count: int, apart: Sequence[float]) -> str:
     return f"| {name} | `{node}` | {count:,} | {said} |"
 
 
-def compared(name: str, labels: np.ndarray, one: Volume, *, solve: bool) -> Iterator[str]:
-    """Lines of the table of a volume."""
+def compared(
+    name: str, labels: np.ndarray, one: Volume, count: int, *, solve: bool
+) -> Iterator[str]:
+    """Lines of the table of a volume, of the whole and so many chunkings."""
     whole: dict[str, xr.Dataset] = {}
     apart: dict[str, list[float]] = {}
-    for block in chunkings(min(labels.shape)):
+    for block in chunkings(min(labels.shape))[: count + 1]:
         begun = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             found = computed(f"{folder}/a.zarr", labels, one, block, solve=solve)
-        print(
-            f"{name}: {'x'.join(map(str, block or labels.shape))} in {time.perf_counter() - begun:.0f} s",
-            flush=True,
-        )
         whole = whole or found
         for node in whole:
             apart.setdefault(node, []).append(
                 difference(whole[node], found[node]) if node in found else float("inf")
             )
+        unlike = sum(differences[-1] > 0 for differences in apart.values())
+        print(
+            f"{name}: {'x'.join(map(str, block or labels.shape))} in {time.perf_counter() - begun:.0f} s; "
+            f"{unlike} of {len(whole)} nodes are not those of the whole to the last bit",
+            flush=True,
+        )
     yield from (row(name, node, numbers(whole, node), apart[node]) for node in whole)
 
 
@@ -175,17 +179,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--volumes", default=",".join(VOLUMES))
     parser.add_argument("--edge", type=int, default=128)
+    parser.add_argument("--chunkings", type=int, default=4, choices=range(1, 5))
     parser.add_argument("--solve", action="store_true")
     asked = parser.parse_args(arguments)
+    count = asked.chunkings
     lines = [
-        "| volume | node | numbers | four odd chunkings against the whole |",
+        f"| volume | node | numbers | {count} odd chunkings against the whole |",
         "|---|---|---|---|",
     ]
     for name in asked.volumes.split(","):
         one = VOLUMES[name]
         labels = one.labels(tifffile.imread(asked.folder / one.file))
         labels = np.ascontiguousarray(labels[(slice(0, asked.edge),) * 3])
-        lines += compared(name, labels, one, solve=asked.solve)
+        lines += compared(name, labels, one, count, solve=asked.solve)
     print("\n".join(lines))
 
 

@@ -45,14 +45,14 @@ def copy_shards(arguments: tuple[str, str, int, int]) -> None:
     read = zarr.open_array(source, mode="r")
     write = zarr.open_array(target, mode="r+")
     shape = triple(read.shape)
-    slab = (read.shards[0], shape[1], shape[2])
+    slab = ((read.shards or read.chunks)[0], shape[1], shape[2])
     for block in list(Grid(shape, slab))[part::parts]:
         write[block.core.slices] = read[block.core.slices]
 
 
-def plain_copy(sample: str, target: Path, workers: int) -> float:
-    """Seconds to copy the array `raw` shard by shard with zarr alone, in as many processes."""
-    source = f"{sample}/raw/s0/raw"
+def plain_copy(sample: str, target: Path, workers: int, field: str = "raw") -> float:
+    """Seconds to copy an array shard by shard with zarr alone, in as many processes."""
+    source = f"{sample}/{field}/s0/{field}"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     shutil.copy(f"{source}/zarr.json", target)

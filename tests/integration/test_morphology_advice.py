@@ -18,10 +18,10 @@ from tim3d.errors import InputError, MissingFieldError, Tim3dError
 QUIET = tim3d.Options(progress=False)
 
 
-def ingested(folder: Path, labels: np.ndarray, field: str = "phase") -> str:
+def ingested(folder: Path, labels: np.ndarray, field: str = "phase", z: float = 10) -> str:
     np.save(folder / "labels.npy", labels.astype(np.uint8))
     sample = str(folder / "a.zarr")
-    size = {"z": 10, "y": 10, "x": 10}
+    size = {"z": z, "y": 10, "x": 10}
     phases = tim3d.Phases(pore=0, solid=1)
     tim3d.ingest(
         folder / "labels.npy", sample, voxel_size=size, field=field, phases=phases, options=QUIET
@@ -86,3 +86,26 @@ def test_distances_of_another_phase_name_the_command_that_makes_these(tmp_path: 
     tim3d.distance(sample, phases=["solid"], out="far", options=QUIET)
     with pytest.raises(Tim3dError, match=r"tim3d distance \S+ --field phase --phases pore$"):
         tim3d.porosimetry(sample, phase="pore", distance="far", options=QUIET)
+
+
+WARNED = {
+    "distance": tim3d.distance,
+    "thickness": tim3d.thickness,
+    "skeleton": tim3d.skeleton,
+    "particles": partial(tim3d.particles, phase="solid"),
+}
+
+
+@pytest.mark.parametrize("name", WARNED)
+def test_a_single_slice_of_long_voxels_is_warned_of_by_every_verb(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    sample = ingested(tmp_path, np.indices((1, 9, 9)).sum(axis=0) % 5 > 1, z=110)
+    if name != "distance":
+        tim3d.distance(sample, options=QUIET)
+    caplog.clear()
+    WARNED[name](sample, options=QUIET)
+    said = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert any("is a plane (1 x 9 x 9 voxels)" in text for text in said)
+    assert any("11 times as long along z as across" in text for text in said)
+    assert not any("\n" in text for text in said)
