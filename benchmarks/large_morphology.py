@@ -4,7 +4,7 @@
     python -m benchmarks.large_morphology FOLDER --shape 128,256,320 --shard 64,64,64 --kill thickness,particles
 
 The phases are level cuts of two Gaussian fields, each the sum of two periodic ones whose periods have
-no common divisor: local thickness is 12 voxels in the mean, and nothing repeats. Every row is the
+no common divisor: local thickness is 11 voxels in the mean, and nothing repeats. Every row is the
 command that a user would type, on two local workers of one thread, and is printed when it ends. A
 command of `--kill` is run once more on a copy of its inputs, killed by SIGKILL when a third of its blocks
 stand, and run again: the arrays of both must be the same to the last bit.

@@ -6,6 +6,7 @@ far around as the largest distance, which the field of distances keeps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -162,5 +163,8 @@ class PaintWork:
         return {}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Bytes of distances, of the balls that are kept, of diameters, and of these while encoded."""
-        return painting_bytes(core, read, self.metric, self.reach)
+        """Bytes of distances, of the balls that are kept, of diameters, and of these while encoded.
+
+        Decoding leaves its pieces in the heap of a worker, a copy of what is read.
+        """
+        return painting_bytes(core, read, self.metric, self.reach) + 4 * math.prod(read)

@@ -186,8 +186,8 @@ class CountWork:
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """Bytes of radii, widths and labels while they are read, and of painting."""
         painting = painting_bytes(core, read, self.metric, self.reach)
-        # The radii of a core are counted from two more copies.
-        return painting + 10 * math.prod(read) + 8 * math.prod(core)
+        # The radii of a core are counted from two more copies, and sorted.
+        return painting + 10 * math.prod(read) + 10 * math.prod(core)
 
 
 def _counted(radii: Radii) -> dict[str, Any]:
