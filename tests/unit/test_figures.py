@@ -564,7 +564,9 @@ def test_made_slices_have_the_edges_of_their_own_voxels(images: int) -> None:
         [rng.integers(0, 2, (11, 12))] if images == 1 else [rng.integers(0, 2, s) for s in shapes]
     )
     look: Any = SimpleNamespace(
-        images=SimpleNamespace(values=seen, spacing_nm=SPACING, phases=PHASES), slices=made
+        images=SimpleNamespace(values=seen, spacing_nm=SPACING, phases=PHASES),
+        slices=made,
+        names=tuple(f"across {axis}" for axis in "zyx"),
     )
     axes = generator.samples(look).axes
     for column, (plane, edges) in enumerate(zip(made, ((3, 5), (2, 5), (2, 3)), strict=True)):
