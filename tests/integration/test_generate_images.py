@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 import tim3d
-from tests.nets import untrained_diffusion
+from tests.nets import untrained_diffusion, untrained_translator
 from tim3d.errors import ArgumentError, CheckpointError, MixedRunError
 from tim3d.stages.images.generate_images import generate_images
 
@@ -96,7 +96,9 @@ def test_a_tiff_has_the_pixels_of_the_plane(net: Path, tmp_path: Path) -> None:
         ({"shape": (8, 8, 8)}, "two edges"),
         ({"count": 0}, "0 images"),
         ({"steps": 0}, "steps is 0"),
-        ({"guidance": 2.0}, "none is given"),
+        ({"guidance": 2.0}, "none is given: --conditions material=Ag"),
+        ({"guidance": -0.5}, "from 0 on"),
+        ({"conditions": {"temperature": "hot"}}, "temperature is 'hot'; a finite number"),
         ({"conditions": {"heat": "3"}}, "no condition 'heat'"),
         ({"conditions": {"material": "Zn"}}, "Ag, Cu"),
     ],
@@ -106,6 +108,22 @@ def test_what_cannot_be_asked_is_refused(
 ) -> None:
     with pytest.raises(ArgumentError, match=text):
         generate_images.plan(net, tmp_path / "out", **{**QUICK, **given})
+
+
+def test_a_network_without_conditions_takes_no_guidance_and_a_file_is_no_folder(
+    tmp_path: Path,
+) -> None:
+    from tim3d.models.diffusion.network_spec import LocalNetworkSpec
+
+    file, other = tmp_path / "n.safetensors", tmp_path / "translator.safetensors"
+    untrained_diffusion(file, spec=LocalNetworkSpec(2, 1, (4,), unshuffle=1), conditions=())
+    untrained_translator(other)
+    with pytest.raises(ArgumentError, match="trained without any: leave --guidance out"):
+        generate_images.plan(file, tmp_path / "out", guidance=2.0)
+    with pytest.raises(ArgumentError, match="is a file, and a folder of masks is written"):
+        generate_images.plan(file, file)
+    with pytest.raises(CheckpointError, match="that of tim3d train-diffusion"):
+        generate_images.plan(other, tmp_path / "out")
 
 
 def test_other_networks_are_refused(net: Path, tmp_path: Path) -> None:

@@ -162,12 +162,25 @@ def test_a_table_gives_classes_and_numbers(tmp_path: Path) -> None:
         ("name,material\n0.tif,Ag\n", "not a table of conditions"),
         ("file,material\n0.tif,Ag\n1.tif,Ag\n", "the value 'Ag' only"),
         ("file,material\n0.tif,Ag\n1.tif,Cu\n1.tif,Zn\n", "two rows for 1.tif"),
+        ("file,material\n0.tif,Ag\n1.tif,Cu,new\n", "row 3 has more cells"),
+        ("file,heat\n0.tif,200\n1.tif,25O\n", "the number 200 and the text '25O'"),
+        ("file,heat\n0.tif,200\n1.tif,nan\n", "the number 200 and the text 'nan'"),
+        ("file,heat\n0.tif,200\n1.tif,200.0\n", "the value '200' only"),
+        ("file,axis\n0.tif,u\n1.tif,v\n", "a column 'axis'"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(table: str, text: str, tmp_path: Path) -> None:
     images, path = series(tmp_path, table, 2)
     with pytest.raises(InputError, match=text):
         trained(images, tmp_path / "out", conditions=path, **IMAGE)
+
+
+def test_images_of_one_name_are_refused(tmp_path: Path) -> None:
+    images, table = series(tmp_path, TABLE, 1)
+    (tmp_path / "more").mkdir()
+    other = written(tmp_path / "more" / "0.tif", blobs(48, 1.2, 0.5) * 255)
+    with pytest.raises(InputError, match=r"two images are called 0\.tif"):
+        trained([*images, other], tmp_path / "out", conditions=table, **IMAGE)
 
 
 def test_a_volume_trains_a_network_of_volumes(sample: str, tmp_path: Path) -> None:

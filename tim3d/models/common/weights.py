@@ -36,6 +36,7 @@ _MAKERS = {
     "segmentation": "tim3d train",
     "surrogate": "tim3d train-surrogate",
     "translator": "tim3d train-translator",
+    "diffusion": "tim3d train-diffusion",
 }
 _MADE_BY = {kind: _MAKERS.get(kind, "tim3d train-generator") for kind in _USE}
 

@@ -37,10 +37,10 @@ class Drawing:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or not math.isfinite(self.guidance) or not 0 <= self.seed < 2**64:
+        if self.steps < 1 or not 0 <= self.guidance < math.inf or not 0 <= self.seed < 2**64:
             raise ArgumentError(
                 f"steps is {self.steps}, guidance {self.guidance:g} and seed {self.seed}; steps must be 1 or more, "
-                "guidance a finite number, and the seed from 0 to 2^64 - 1"
+                "guidance a number from 0 on, and the seed from 0 to 2^64 - 1"
             )
 
 

@@ -53,7 +53,7 @@ class Condition:
         Raises
         ------
         ArgumentError
-            If there is no such class, or a number is not finite.
+            If there is no such class, or a number is none or not finite.
 
         Examples
         --------
@@ -70,11 +70,26 @@ class Condition:
                     f"{self.name} {value!r} is not among the classes of the training: {', '.join(self.classes)}"
                 )
             return [float(value == one) for one in self.classes]
-        number = float(value)
-        if not math.isfinite(number):
-            raise ArgumentError(f"{self.name} is {value}; a finite number is expected")
         half = (self.highest - self.lowest) / 2 or 1.0
-        return [(number - (self.highest + self.lowest) / 2) / half]
+        return [(self.number(value) - (self.highest + self.lowest) / 2) / half]
+
+    def number(self, value: float | str) -> float:
+        """The value as a number; raise `ArgumentError` if it is none, or not finite."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise ArgumentError(
+                f"{self.name} is {value!r}; a finite number is expected, as of the training: {self.lowest:g} to "
+                f"{self.highest:g}"
+            )
+        return number
+
+    @property
+    def example(self) -> str:
+        """Name and a value of the training, as they are typed."""
+        return f"{self.name}={self.classes[0] if self.classes else f'{self.highest:g}'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +169,13 @@ class LocalNetworkDescription:
             value = values.get(one.name)
             if value is None or one.classes:
                 continue
-            excess = max(one.lowest - float(value), float(value) - one.highest)
+            number = one.number(value)
+            excess = max(one.lowest - number, number - one.highest)
             if excess > 0:
                 span = one.highest - one.lowest
                 by = f"{100 * excess / span:.3g} % of its range" if span else f"{excess:g}"
                 texts.append(
-                    f"{one.name} {float(value):g} is outside the training, {one.lowest:g} to {one.highest:g}, by {by}"
+                    f"{one.name} {number:g} is outside the training, {one.lowest:g} to {one.highest:g}, by {by}"
                 )
         return texts
 

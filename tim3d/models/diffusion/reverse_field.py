@@ -126,9 +126,10 @@ class DiffusionField(Iterated):
         if self.tile < 1 or any(
             n % whole for n in (self.tile, *self.domain.start, *self.domain.shape)
         ):
+            domain = " x ".join(map(str, self.domain.shape))
             raise ArgumentError(
-                f"tiles of {self.tile} voxels in {self.domain}: the network commutes with shifts by multiples of "
-                f"{whole} voxels only; give such, for example --tile {max(1, self.tile // whole) * whole}"
+                f"tiles of {self.tile} voxels in a domain of {domain}: the network commutes with shifts by multiples "
+                f"of {whole} voxels only; give such, for example --tile {max(1, self.tile // whole) * whole}"
             )
         if self.share is not None and (self.phases is None or len(self.phases) != 2):
             raise ArgumentError(

@@ -126,10 +126,15 @@ def of_table(
     Raises
     ------
     InputError
-        If an image has no row, an edge of a pixel differs, or a column has one value only.
+        If an image has no row or shares its name with another, an edge of a pixel differs, or a
+        column has one value only, or numbers beside other texts.
     """
     rows = _rows(table)
     names = [Path(path).name for path in paths]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(
+            f"two images are called {twice[0]}, and {table} knows images by the names of their files: rename one"
+        )
     if missing := [name for name in names if name not in rows]:
         raise InputError(
             f"{table} has no row for {missing[0]}; its column {FILE!r} has {', '.join(rows)}"
@@ -168,9 +173,14 @@ def _rows(table: str | Path) -> dict[str, dict[str, str]]:
         lines = Path(table).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{table} cannot be read: {error}") from error
-    rows = [
-        {str(k).strip(): (v or "").strip() for k, v in row.items()} for row in csv.DictReader(lines)
-    ]
+    read = list(csv.DictReader(lines))
+    for number, row in enumerate(read, 2):
+        if None in row:
+            raise InputError(
+                f"{table}: row {number} has more cells than the first line has names; a cell with a comma in it is "
+                'put into quotes, as "HPA, new"'
+            )
+    rows = [{str(k).strip(): (v or "").strip() for k, v in row.items()} for row in read]
     if not rows or FILE not in rows[0] or len(rows[0]) < 2:
         raise InputError(
             f"{table} is not a table of conditions: its first line must name {FILE!r} and at least one condition, as "
@@ -184,17 +194,28 @@ def _rows(table: str | Path) -> dict[str, dict[str, str]]:
 
 
 def _condition(table: str | Path, name: str, cells: Sequence[str]) -> Condition:
+    if name == AXIS:
+        raise InputError(
+            f"{table} has a column {AXIS!r}, which is the name of the condition of three planes: give it another name"
+        )
     known = sorted({cell for cell in cells if cell})
-    if len(known) < 2:
+    numbers = {cell: number for cell in known if (number := _number(cell)) is not None}
+    texts = [cell for cell in known if cell not in numbers]
+    if len(set(numbers.values())) + len(texts) < 2:
         raise InputError(
             f"column {name!r} of {table} has the value {known[0] if known else 'none'!r} only: nothing can be learnt "
             "from it; leave the column out"
         )
-    numbers = [_number(cell) for cell in known]
-    if any(number is None for number in numbers):
-        return Condition(name, tuple(known))
-    finite = [number for number in numbers if number is not None]
-    return Condition(name, (), min(finite), max(finite))
+    if numbers and texts:
+        raise InputError(
+            f"column {name!r} of {table} has the number {next(iter(numbers))} and the text {texts[0]!r}: write "
+            "finite numbers only (an empty cell is unknown), or in every cell the name of a class"
+        )
+    return (
+        Condition(name, tuple(known))
+        if texts
+        else Condition(name, (), min(numbers.values()), max(numbers.values()))
+    )
 
 
 def _number(cell: str) -> float | None:

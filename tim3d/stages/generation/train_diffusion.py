@@ -94,8 +94,10 @@ def train_diffusion(
         Residual blocks at each level, on the way down and on the way up.
     unshuffle : int
         Edge in voxels of a cell of the first level.
-    crop, batch : int
-        Edge of a crop in voxels, and crops of a step.
+    crop : int
+        Edge of a crop in pixels or voxels.
+    batch : int
+        Crops of a step.
     learning_rate : float
         Learning rate of AdamW.
     average : float

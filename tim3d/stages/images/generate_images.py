@@ -15,6 +15,7 @@ from tqdm import tqdm
 from tim3d.engine import Outline
 from tim3d.engine.clusters.memory import available_memory
 from tim3d.engine.passes.plan import size_text
+from tim3d.engine.passes.run import TORCH_BASE_BYTES
 from tim3d.errors import ArgumentError, MemoryPlanError
 from tim3d.forecast import will_exist
 from tim3d.kernels.statistics.generator_score import PLANES
@@ -115,10 +116,6 @@ def generate_images(
             f"{count} images of shape {tuple(shape)}: give one or more, with two edges, as --shape 128,128"
         )
     given: dict[str, float | str] = dict(conditions or {})
-    if guidance != 1 and not set(given) - {AXIS}:
-        raise ArgumentError(
-            f"guidance {guidance:g} is a weight of conditions, and none is given: --conditions material=HPA"
-        )
     job = Images(
         Path(weights), Path(out), (shape[0], shape[1]), count, given, drawing, format, device, overwrite, progress
     )  # fmt: skip
@@ -151,7 +148,7 @@ class Images:
             log.warning("%s: the network never saw it", text)
         if not left:
             return []
-        needed = drawing_bytes(about.spec, self.shape)
+        needed = TORCH_BASE_BYTES + drawing_bytes(about.spec, self.shape)
         return [
             Outline(
                 "generate-images",
@@ -199,7 +196,20 @@ class Images:
                 "--phases"
             )
         about.inputs(self.given)
+        self._check_guidance(about)
         return about, sha256
+
+    def _check_guidance(self, about: LocalNetworkDescription) -> None:
+        """Refuse a weight of conditions where there are none."""
+        weight, known = self.drawing.guidance, [c for c in about.conditions if c.name != AXIS]
+        if weight == 1 or set(self.given) - {AXIS}:
+            return
+        cure = (
+            f"none is given: --conditions {known[0].example}"
+            if known
+            else f"{self.weights} was trained without any: leave --guidance out"
+        )
+        raise ArgumentError(f"guidance {weight:g} is a weight of conditions, and {cure}")
 
     def _masks(self, about: LocalNetworkDescription, sha256: str) -> Masks:
         """The folder with what is done; refuse one of another question."""

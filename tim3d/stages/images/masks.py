@@ -72,10 +72,14 @@ class Masks:
         Raises
         ------
         ArgumentError
-            If the folder holds other files, or its parent is missing.
+            If the folder holds other files or is a file, or its parent is missing.
         MixedRunError
             If it holds masks that were made with other arguments.
         """
+        if self.folder.is_file():
+            raise ArgumentError(
+                f"{self.folder} is a file, and a folder of masks is written: name another"
+            )
         outputs.check_target(self.folder / RECORD, KIND, makes_folder=self.folder.parent.is_dir())
         refuse_unwritable(self.folder)
         if not self.folder.is_dir() or not any(self.folder.iterdir()):
