@@ -14,6 +14,8 @@ import tim3d
 from tests.micrographs import blobs, layers, shades
 from tim3d.cli import parsing
 from tim3d.errors import ArgumentError, InputError, MissingFieldError, MixedRunError
+from tim3d.forecast import forecasting
+from tim3d.generators import Diffusion
 from tim3d.phases import Phases
 from tim3d.stages.generation.train_diffusion import train_diffusion
 from tim3d.stages.generation.training_images import Look
@@ -215,3 +217,24 @@ def test_two_images_need_a_table_and_colours_are_refused(image: Path, tmp_path: 
     colour = written(tmp_path / "colour.tif", np.stack([shades(64, seed=n) for n in range(3)], -1))
     with pytest.raises(InputError, match="is in colour"):
         trained(colour, tmp_path / "out", pixel_size=10)
+
+
+def test_what_follows_a_training_is_planned_before_it(image: Path, tmp_path: Path) -> None:
+    net, made = tmp_path / "net", str(tmp_path / "v.zarr")
+    weights = net / "generator.safetensors"
+    with forecasting():
+        train_diffusion.plan(image, net, **QUICK, **IMAGE)
+        drawn = tim3d.plan("generate_images", weights, tmp_path / "drawn", count=3)
+        planned = tim3d.plan("generate", made, Diffusion(weights, steps=2), shape=(8, 8, 8))
+        assert "3 of 3 images left" in str(drawn[0])
+        assert [p.name for p in planned] == [
+            "phase_scratch/72x72x72/002-of-2",
+            "phase_scratch",
+            "phase/s0",
+        ]
+        assert tim3d.plan("measure", made)
+    train_diffusion(image, net, **QUICK, **IMAGE)
+    known = tim3d.plan("generate", made, Diffusion(weights, steps=2), shape=(8, 8, 8))
+    assert [(p.name, getattr(p, "peak_bytes", 0)) for p in known] == [
+        (p.name, getattr(p, "peak_bytes", 0)) for p in planned
+    ]

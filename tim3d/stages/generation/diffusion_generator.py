@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tim3d.errors import ArgumentError
+from tim3d.forecast import NOT_TRAINED, expected
 from tim3d.grid import AXES, Box, Triple, triple
 from tim3d.kernels.generation.reverse_process import ReverseProcess
 from tim3d.models.common.device import choose_device
@@ -76,7 +77,7 @@ def diffusion_field(asked: Asked, shape: Triple) -> DiffusionField:
     DeviceError
         If the device is not available.
     """
-    about = [describe_network(path) for path in asked.paths]
+    about = [_described(path) for path in asked.paths]
     _check_alike(about, asked.paths)
     first = about[0][0]
     for text in first.beyond(asked.given):
@@ -102,6 +103,12 @@ def diffusion_field(asked: Asked, shape: Triple) -> DiffusionField:
     )
     log.info("%s", summary(field))
     return field
+
+
+def _described(path: str) -> tuple[LocalNetworkDescription, str]:
+    """Description and hash of a network, which an earlier step of a recipe may have yet to train."""
+    planned = expected("diffusion", path)
+    return (planned, NOT_TRAINED) if planned else describe_network(path)
 
 
 def _check_alike(about: list[tuple[LocalNetworkDescription, str]], paths: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from tim3d.errors import ArgumentError
-from tim3d.forecast import expected
+from tim3d.forecast import NOT_TRAINED, expected
 from tim3d.grid import Triple, triple
 from tim3d.kernels.generation.architecture import Architecture, tile_nodes, whole_nodes
 from tim3d.models.common.device import choose_device
@@ -16,8 +16,6 @@ from tim3d.models.generation.synthesis import NetworkField, Precision
 log = logging.getLogger(__name__)
 
 TILE, TILE_ON_CUDA = 128, 256
-# Stands for the hash of a network that an earlier step has yet to train.
-NOT_TRAINED = "not trained yet"
 
 
 def network_field(

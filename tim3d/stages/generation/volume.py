@@ -143,7 +143,7 @@ def generation(ask: Asked, options: Options, awaited: str = "") -> Task[xr.DataA
     `awaited` is what the generator follows from and an earlier step of a recipe has yet to write.
     """
     path = ask.generator.reads
-    if path and will_exist(path) and not expected("generator", path):
+    if path and will_exist(path) and not _is_described(path):
         return Task(partial(cannot_plan, "generate", path), lambda: _generating(ask, options).run())
     generating = _generating(ask, options, awaited)
     return Task(generating.plans, generating.run)
@@ -164,11 +164,13 @@ class Generating:
         """The passes; none if the fields exist."""
         ask = self.ask
         refuse_other_shards(ask.sample, self.making.field, ask.shard, self.options)
-        if self.awaited:
-            return plan_awaiting(ask.sample, self.making, self.options, self.awaited)
-        plans = plan_field(ask.sample, self.making, self.options)
-        before = self.before.plans() if self.before and plans else []
-        return [*before, *plans]
+        plans = (
+            plan_awaiting(ask.sample, self.making, self.options, self.awaited)
+            if self.awaited
+            else plan_field(ask.sample, self.making, self.options)
+        )
+        is_made = not any(isinstance(one, Plan) for one in plans)
+        return [*([] if is_made or not self.before else self.before.plans()), *plans]
 
     def run(self) -> xr.DataArray:
         """The first field, generated unless it exists."""
@@ -223,13 +225,18 @@ def _generating(ask: Asked, options: Options, awaited: str = "") -> Generating:
         base_bytes=TORCH_BASE_BYTES if generator.needs_torch else BASE_BYTES,
     )
     path = ask.generator.reads
-    awaited = awaited or (path if path and expected("generator", path) else "")
+    awaited = awaited or (path if path and _is_described(path) else "")
     before: Growth | Iteration | None = None
     if isinstance(generator, Grown):
         before = Growth(ask.sample, first.name, generator, making.fingerprint, options)
     if isinstance(generator, Iterated):
         before = Iteration(ask.sample, first.name, generator, making.fingerprint, options)
     return Generating(ask, generator, making, options, awaited, before)
+
+
+def _is_described(path: str) -> bool:
+    """Whether an earlier step of a recipe has described the network that it will write."""
+    return expected("generator", path) is not None or expected("diffusion", path) is not None
 
 
 def _maker(generator: Generator, sample: str, out: str) -> Generator:

@@ -17,7 +17,7 @@ from tim3d.engine.clusters.memory import available_memory
 from tim3d.engine.passes.plan import size_text
 from tim3d.engine.passes.run import TORCH_BASE_BYTES
 from tim3d.errors import ArgumentError, MemoryPlanError
-from tim3d.forecast import will_exist
+from tim3d.forecast import NOT_TRAINED, expected, will_exist
 from tim3d.kernels.statistics.generator_score import PLANES
 from tim3d.lazy import xarray as xr
 from tim3d.models.diffusion.drawing import Drawing, drawing_bytes
@@ -119,7 +119,8 @@ def generate_images(
     job = Images(
         Path(weights), Path(out), (shape[0], shape[1]), count, given, drawing, format, device, overwrite, progress
     )  # fmt: skip
-    if will_exist(str(weights)) and not Path(weights).exists():
+    described = expected("diffusion", str(weights)) and not Path(out).exists()
+    if will_exist(str(weights)) and not described and not Path(weights).exists():
         return Task(partial(cannot_plan, "generate_images", str(weights)), job.run)
     return Task(job.plans, job.run)
 
@@ -185,7 +186,8 @@ class Images:
 
     def _network(self) -> tuple[LocalNetworkDescription, str]:
         """Description and hash of the network; refuse one that makes no labelled images."""
-        about, sha256 = describe_network(self.weights)
+        planned = expected("diffusion", str(self.weights))
+        about, sha256 = (planned, NOT_TRAINED) if planned else describe_network(self.weights)
         if about.spec.dimensions != 2:
             raise ArgumentError(
                 f"{self.weights} is a network of volumes, and images are of a network that was trained on images"
