@@ -7,6 +7,7 @@ import csv
 import inspect
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,20 @@ import tim3d
 from tests.integration.test_every_verb import SMALL, blocks_done, bytes_of, one_line
 from tests.micrographs import blobs, shades
 from tests.unit.test_official import written
+from tim3d.cataloguing.copying import DISTANCES
+from tim3d.cataloguing.judging import JUDGEMENT, MAPPINGS, Judgement, Judging
+from tim3d.cataloguing.listed import read_list
 from tim3d.cli.parsing import verb
-from tim3d.errors import ArgumentError, InputError, MixedRunError
+from tim3d.errors import ArgumentError, CheckpointError, InputError, MixedRunError
 from tim3d.kernels.generation.architecture import PRESETS
 from tim3d.kernels.statistics.copies import nearest_part
-from tim3d.reporting.library import is_library, says, text
+from tim3d.reporting.library import is_library, library_page, says, text
 
 pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
+import torch
+
+from tim3d.models.common.weights import write_weights
+
 TWO = tim3d.Phases(pore=0, solid=1)
 QUIET = tim3d.Options(progress=False)
 SIZE = {"z": 10, "y": 10, "x": 10}
@@ -71,7 +79,9 @@ def test_an_addition_is_kept_with_its_micrograph_and_made_once(work: Path) -> No
     assert "image" in text(found)
     # Killed before the record, the addition is no entry, and adding again completes it.
     Path("lib/image/entry.json").unlink()
-    assert tim3d.library("lib").sizes["generator"] == 0
+    empty = tim3d.library("lib")
+    assert empty.sizes["generator"] == 0
+    assert "tim3d library lib --train micrographs.csv" in text(empty)
     assert tim3d.library(**ADD).identical(found)
 
 
@@ -118,6 +128,76 @@ def test_another_generator_of_the_same_name_is_refused_until_it_is_overwritten(w
 def test_a_library_that_is_not_there_is_not_made_by_looking(work: Path) -> None:
     assert "no library at lib" in one_line(lambda: tim3d.library("lib"), InputError)
     assert not Path("lib").exists()
+
+
+@pytest.mark.parametrize("asked", [{"evaluate": True}, {"page": "page.html"}, {"csv": "lib.csv"}])
+def test_a_library_without_generators_is_not_judged_and_not_written(
+    work: Path, asked: dict[str, Any]
+) -> None:
+    (work / "lib").mkdir()
+    for call in (tim3d.library, partial(tim3d.plan, "library")):
+        said = one_line(partial(call, "lib", **asked), InputError)
+        assert (
+            "lib has no generators. Train some: tim3d library lib --train micrographs.csv" in said
+        )
+        assert "--add gen.safetensors" in said
+    (work / "lib" / "silver" / "training").mkdir(parents=True)
+    assert "training of silver is unfinished" in one_line(
+        lambda: tim3d.library("lib", **asked), InputError
+    )
+    assert not list(work.glob("page.html")) + list(work.glob("lib.csv"))
+
+
+def test_a_training_that_was_killed_is_listed_as_unfinished(work: Path) -> None:
+    tim3d.library(**ADD)
+    (work / "lib" / "silver" / "training").mkdir(parents=True)
+    found = tim3d.library("lib", page="page.html", csv="lib.csv")
+    assert found.generator.values.tolist() == ["image", "silver"]
+    assert found.state.values[1] == "training unfinished: type the same --train again"
+    assert next(says(found)).startswith("1 generator,")
+    assert "grey values" not in text(found)
+    page = Path("page.html").read_text()
+    assert "training unfinished" in page
+    assert "nan" not in page
+
+
+def test_one_generator_that_cannot_be_judged_does_not_stop_the_others(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tim3d.library(**ADD | {"entry": "bad"})
+    tim3d.library(**ADD | {"entry": "good"})
+    record = json.loads(Path("lib/good/entry.json").read_text())
+    judged: dict[str, Any] = {key: {} for key in MAPPINGS} | {
+        "volumes": 2, "edge": 32, "seed": 0, "node": "", "reached": 1, "judged": 2,
+        "generator": record["generator"], "micrographs": record["micrographs"],
+    }  # fmt: skip
+    judged["three_d"] = {"largest_share.pore": 0.5, "geodesic_tortuosity_mean.pore": 1.25}
+    judged["copies"] = dict.fromkeys(DISTANCES, 0.25)
+    answer = Judgement(**judged)
+    monkeypatch.setattr(
+        Judging, "run", lambda one: (one.entry.folder / JUDGEMENT).write_bytes(answer.text())
+    )
+    Path("lib/bad/judgement.json").write_text("{")
+    (plan, *_) = tim3d.plan("library", "lib", **JUDGE)
+    assert "cannot judge bad: lib/bad/judgement.json is damaged" in str(plan)
+    said = one_line(lambda: tim3d.library("lib", csv="lib.csv", **JUDGE), InputError)
+    assert "bad cannot be judged: lib/bad/judgement.json is damaged" in said
+    bad, good = csv.DictReader(Path("lib.csv").read_text().splitlines())
+    assert ("is damaged" in bad["state"], good["state"]) == (True, "evaluated")
+    # Facts of the page are words with their unit, and not names of variables alone.
+    page = library_page(tim3d.library("lib"), {})
+    assert "largest_share of pore, 3-D value" in page
+    assert "voxels of the largest component over voxels of the phase" in page
+    assert "geodesic_tortuosity_mean of pore" in page
+    assert "mean distance of crops of the volumes to the nearest part of the image" in page
+    assert page.count("0.2500 of the pixels") == 2
+
+
+def test_a_network_of_another_kind_is_refused_with_what_can_be_added(work: Path) -> None:
+    weights = {"x": torch.zeros(1)}
+    write_weights("net.safetensors", weights, '{"model":"diffusion"}')
+    said = one_line(lambda: tim3d.library(**ADD | {"add": "net.safetensors"}), CheckpointError)
+    assert "tim3d train-generator or tim3d import-generator" in said
 
 
 @pytest.mark.long
@@ -184,7 +264,7 @@ def test_what_was_replaced_or_is_gone_is_shown_and_not_judged(work: Path) -> Non
     assert np.isnan(found.volumes.item())
     assert "--evaluate" in Path("page.html").read_text()
     judged.write_text("{")
-    assert "judgement.json is damaged" in one_line(lambda: tim3d.library("lib"), InputError)
+    assert "judgement.json is damaged" in tim3d.library("lib").state.item()
     judged.unlink()
     Path("lib/image/image.tif").write_bytes(Path("grey.tif").read_bytes())
     assert "is another file than was added" in tim3d.library("lib").state.item()
@@ -199,13 +279,50 @@ def test_what_was_replaced_or_is_gone_is_shown_and_not_judged(work: Path) -> Non
 HEAD = "file,phases,pixel_size,licence"
 ROW = "image.tif,pore=0;solid=1,10,CC0"
 TABLES = [
-    (f"{HEAD}\n{ROW[:-3]}", "row 2: the licence is missing"),
+    (f"{HEAD}\n{ROW[:-3]}", "row 2, column 'licence': the licence is missing"),
     (f"{HEAD}\n../{ROW}", "does not lie beside the table"),
     (f"{HEAD}\n/{ROW}", "does not lie beside the table"),
-    (f"{HEAD}\nno{ROW}", "row 2: no micrograph at noimage.tif"),
+    (f"{HEAD}\nno{ROW}", "row 2, column 'file': no micrograph at noimage.tif"),
     (f"{HEAD}\n{ROW}\n{ROW}", "two rows 'image'"),
-    (f"{HEAD}\nimage.tif,pore;solid,10,CC0", "row 2"),
-    (f"{HEAD}\nimage.tif,pore=0;solid=1,ten,CC0", "row 2"),
+    (
+        f"{HEAD}\nimage.tif,pore;solid,10,CC0",
+        "row 2, column 'phases': phase 'pore' is not of the form",
+    ),
+    (f"{HEAD}\nimage.tif,pore=0;solid=300,10,CC0", "row 2, column 'phases'"),
+    (
+        f"{HEAD}\nimage.tif,pore=0;solid=255,10,CC0",
+        "row 2, column 'phases': image.tif holds the values 0",
+    ),
+    (
+        f"{HEAD}\nimage.tif,pore=0;solid=1,ten,CC0",
+        "row 2, column 'pixel_size': 'ten' is not a length: write the",
+    ),
+    (
+        f"{HEAD}\nimage.tif,pore=0;solid=1,-5,CC0",
+        "row 2, column 'pixel_size': '-5' is not a length",
+    ),
+    (
+        f"{HEAD}\nimage.tif,pore=0;solid=1,inf,CC0",
+        "row 2, column 'pixel_size': 'inf' is not a length",
+    ),
+    (f"{HEAD}\nimage.tif,pore=0;solid=1,0.005,CC0", "row 2, column 'pixel_size': 0.005 nm"),
+    (
+        f"{HEAD}\nimage.tif,pore=0;solid=1,,CC0",
+        "row 2, column 'pixel_size': image.tif does not state",
+    ),
+    (f"{HEAD},scale\n{ROW},0", "row 2, column 'scale': '0' is not a scale"),
+    (f"{HEAD},scale\n{ROW},1.5", "row 2, column 'scale': '1.5' is not a scale"),
+    (f"{HEAD},scale\n{ROW},99", "row 2, column 'scale': scale is 99"),
+    (f"{HEAD},name\n{ROW},../esc", "row 2, column 'name': a generator cannot be called '../esc'"),
+    (
+        f"{HEAD},origin\n{ROW},Smith, 2020",
+        "row 2 has 6 cells, and the header names 5 columns: put a cell",
+    ),
+    (f"{HEAD},origin\n\n{ROW},a\n{ROW},Smith, 2020", "row 4 has 6 cells"),
+    (f"{HEAD},origin\n{ROW}", "row 2 has 4 cells, and the header names 5 columns: write a comma"),
+    (f'{HEAD},origin\n{ROW},"Smith, 2020\n{ROW},a', "close each quote"),
+    (f"{HEAD},licence\n{ROW},MIT", "two columns 'licence'"),
+    (f"{HEAD}\n", "no row below its header"),
     (f"file,phases\n{ROW}", "no column 'pixel_size'"),
     (f"{HEAD},colour\n{ROW},red", "a column 'colour'"),
     ("", "no column 'file'"),
@@ -219,6 +336,11 @@ def test_a_table_of_micrographs_that_cannot_be_used_is_one_line(
     Path("list.csv").write_text(rows)
     assert says in one_line(lambda: tim3d.library("lib", train="list.csv"), InputError)
     assert not Path("lib").exists()
+
+
+def test_a_cell_with_a_comma_stands_in_quotes(work: Path) -> None:
+    Path("list.csv").write_text(f'{HEAD},origin\n{ROW},"Smith, 2020"\n')
+    assert [one.origin for one in read_list("list.csv")] == ["Smith, 2020"]
 
 
 @pytest.mark.long

@@ -16,8 +16,10 @@ from tim3d.storage.schema import AXES
 # without its pixels; and number of crops of an image.
 EDGE, CROPS = 48, 8
 DISTANCES = {
-    "nearest_part_distance": "mean distance of crops of the volumes to the nearest part of the image, share of pixels",
-    "nearest_part_distance_of_image": "mean distance of crops of the image to the nearest part without their pixels",
+    "nearest_part_distance": "mean distance of crops of the volumes to the nearest part of the image, "
+    "share of the pixels",
+    "nearest_part_distance_of_image": "mean distance of crops of the image to its nearest part without their pixels, "
+    "share of the pixels",
 }
 
 

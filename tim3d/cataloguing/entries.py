@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -32,6 +33,7 @@ RECORD, WEIGHTS, TRAINING = "entry.json", "generator.safetensors", "training"
 ENTRY = outputs.Kind("an entry of a library", lambda data: data.startswith(b'{"tim3d": "entry"'))
 IMAGE = outputs.Kind("a micrograph of a library", lambda data: True)
 SCHEMA = 1
+UNFINISHED = "training unfinished: type the same --train again"
 # Pixel and voxel size may differ by this much.
 SIZE_TOLERANCE = 1e-3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -46,7 +48,7 @@ class Entry:
     folder : Path
         Its folder; the last part is its name.
     generator : str
-        SHA-256 of the weights, as the file states it.
+        SHA-256 of the weights, as the file states it; empty while its training is unfinished.
     micrographs : mapping of str to str
         SHA-256 of each image by its name in the folder: one, or those across z, y and x.
     phases : mapping of str to int
@@ -89,6 +91,8 @@ class Entry:
     @cached_property
     def fault(self) -> str:
         """Reason why it cannot be judged, with the cure; empty if it can."""
+        if not self.generator:
+            return UNFINISHED
         for path in (self.weights, *self.images):
             if not path.is_file():
                 what = "generator" if path == self.weights else "micrograph"
@@ -164,6 +168,35 @@ def entries(library: Path) -> list[Entry]:
     return [read_entry(path.parent) for path in found]
 
 
+def unfinished(library: Path) -> list[Entry]:
+    """Entries whose training was begun and is not finished, by name; they have no generator yet."""
+    found = sorted(library.glob(f"*/{TRAINING}")) if library.is_dir() else []
+    folders = [path.parent for path in found if not (path.parent / RECORD).is_file()]
+    return [Entry(folder, "", {}, {}, 1, "") for folder in folders]
+
+
+def refuse_empty(library: Path) -> None:
+    """Refuse a library without generators where they are to be judged or written.
+
+    Raises
+    ------
+    InputError
+        If it has none; the message contains the commands that make some.
+    """
+    if entries(library):
+        return
+    command = f"tim3d library {shlex.quote(str(library))}"
+    if begun := ", ".join(entry.name for entry in unfinished(library)):
+        raise InputError(
+            f"{library} has no generators, and the training of {begun} is unfinished. Type the same --train again: "
+            f"{command} --train micrographs.csv"
+        )
+    raise InputError(
+        f"{library} has no generators. Train some: {command} --train micrographs.csv. Or add one: {command} "
+        "--add gen.safetensors --micrograph image.tif --licence 'CC BY 4.0'"
+    )
+
+
 def read_entry(folder: Path) -> Entry:
     """Read the record of an entry.
 
@@ -184,6 +217,15 @@ def read_entry(folder: Path) -> Entry:
         ) from error
 
 
+def is_name(name: str) -> bool:
+    """Whether an entry can have this name, which is that of a folder.
+
+    >>> is_name("porous-silver"), is_name("../silver")
+    (True, False)
+    """
+    return _NAME.fullmatch(name) is not None
+
+
 def check_name(name: str) -> str:
     """Name of an entry, which is that of a folder.
 
@@ -192,7 +234,7 @@ def check_name(name: str) -> str:
     >>> check_name("porous-silver")
     'porous-silver'
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise ArgumentError(
             f"an entry cannot be called {name!r}: use letters, digits, '.', '-' and '_', and begin with one of the "
             "first two: --entry porous-silver"

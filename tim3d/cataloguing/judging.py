@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ SCHEMA = 1
 MAPPINGS = ("deviations", "three_d", "copies")
 # Values of the volumes that a row has; all others stand in the comparison.
 THREE_D = {
-    "largest_share": "share of the phase in its largest component, 6 neighbours",
+    "largest_share": "voxels of the largest component over voxels of the phase, 6 neighbours",
     "geodesic_tortuosity_mean": "geodesic tortuosity, mean of +z, +y, +x",
 }
 
@@ -114,6 +115,27 @@ def is_current(entry: Entry, judgement: Judgement | None) -> bool:
         entry.generator,
         dict(entry.micrographs),
     )
+
+
+def current_judgement(entry: Entry) -> Judgement | None:
+    """Judgement of what the entry has now; None if there is none, or it is outdated or damaged."""
+    with suppress(InputError):
+        found = read_judgement(entry)
+        return found if is_current(entry, found) else None
+    return None
+
+
+def state_of(entry: Entry) -> str:
+    """State of an entry: evaluated, not evaluated, outdated, or what is wrong, with the cure."""
+    if entry.fault:
+        return entry.fault
+    try:
+        found = read_judgement(entry)
+    except InputError as error:
+        return str(error)
+    if found is None:
+        return "not evaluated"
+    return "evaluated" if is_current(entry, found) else "outdated"
 
 
 @dataclass(frozen=True)
@@ -199,7 +221,7 @@ class Judging:
 
     def _refuse_fault(self) -> None:
         if self.entry.fault:
-            raise InputError(f"{self.entry.name} cannot be judged: {self.entry.fault}")
+            raise InputError(self.entry.fault)
 
 
 def judgement_of(

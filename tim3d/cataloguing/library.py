@@ -20,12 +20,13 @@ from tim3d.cataloguing.entries import (
     check_library,
     entries,
     read_entry,
+    refuse_empty,
 )
-from tim3d.cataloguing.judging import Judging, is_current, read_judgement
+from tim3d.cataloguing.judging import Judging, current_judgement
 from tim3d.cataloguing.listed import Listed, read_list
 from tim3d.cataloguing.rows import dataset
 from tim3d.engine import Outline, Plan
-from tim3d.errors import ArgumentError, MixedRunError
+from tim3d.errors import ArgumentError, InputError, MixedRunError
 from tim3d.forecast import will_exist
 from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
@@ -133,7 +134,9 @@ def library(
         If an argument is out of range or has no use, a licence is missing, phases or pixel sizes do
         not fit, or the folder or a file must not be written.
     InputError
-        If there is no library, or an image, a table or a record cannot be used.
+        If there is no library, one that is to be judged or written has no generators, an image, a
+        table or a record cannot be used, or a generator cannot be judged; the others are judged,
+        and page and table written, before that.
     CheckpointError
         If a generator cannot be read.
     MixedRunError
@@ -157,7 +160,9 @@ def library(
     place = check_library(folder, new=bool(add or train))
     files = [*(added.files if added else ()), *([train] if train else ())]
     if awaited := next((str(p) for p in files if will_exist(str(p)) and not Path(p).exists()), ""):
-        return Task(partial(cannot_plan, "library", awaited), lambda: dataset(entries(place)))
+        return Task(partial(cannot_plan, "library", awaited), lambda: dataset(place))
+    if (evaluate or page or csv) and not (add or train or will_exist(str(place))):
+        refuse_empty(place)
     training = {
         "preset": preset,
         "steps": steps,
@@ -225,14 +230,15 @@ class Targets:
         """A line for each file."""
         return [Outline("library", f"writes {path}") for path in (self.page, self.csv) if path]
 
-    def write(self, found: xr.Dataset, details: Mapping[str, xr.Dataset]) -> None:
-        """Write the page and the table."""
+    def write(self, found: xr.Dataset, place: Path) -> None:
+        """Write the page, with the comparisons that the library has there, and the table."""
         if self.csv:
             outputs.write_file(self.csv, csv_text(found).encode(), TABLE)
         if self.page:
             from tim3d.reporting.library import library_page  # matplotlib takes a while to load
 
-            outputs.write_file(self.page, library_page(found, details).encode(), outputs.REPORT)
+            text = library_page(found, dict(_comparisons(place)))
+            outputs.write_file(self.page, text.encode(), outputs.REPORT)
         for path in filter(None, (self.page, self.csv)):
             log.info("wrote %s", path)
 
@@ -271,14 +277,23 @@ class Work:
             grown = self._grown(one)
             if self.options.overwrite or not _is_in(grown):
                 grown.put()
+        refused = list(self._judge())
+        found = dataset(self.place)
+        self.targets.write(found, self.place)
+        if refused:
+            raise InputError("; ".join(refused))
+        return found
+
+    def _judge(self) -> Iterator[str]:
+        """Judge every generator; a line for each that cannot be judged, which does not stop the others."""
         for entry in entries(self.place) if self.judged else []:
             judging = self._judging(entry)
-            if not judging.is_done():
-                log.info("%s: %d volumes", entry.name, judging.volumes)
-                judging.run()
-        found = dataset(entries(self.place))
-        self.targets.write(found, dict(_comparisons(self.place)))
-        return found
+            try:
+                if not judging.is_done():
+                    log.info("%s: %d volumes", entry.name, judging.volumes)
+                    judging.run()
+            except InputError as error:
+                yield f"{entry.name} cannot be judged: {error}"
 
     def _additions(self) -> list[Outline]:
         if not self.added or self.added.is_done(overwrite=self.options.overwrite):
@@ -297,7 +312,10 @@ class Work:
             return
         known = entries(self.place)
         for entry in known:
-            yield from self._judging(entry).plans()
+            try:
+                yield from self._judging(entry).plans()
+            except InputError as error:
+                yield Outline("library", f"cannot judge {entry.name}: {error}")
         coming = [one.name for one in self.listed] + ([self.added.name] if self.added else [])
         for name in dict.fromkeys(coming):
             if name not in [entry.name for entry in known]:
@@ -308,10 +326,14 @@ class Work:
 
     def _trainings(self, one: Listed) -> Task[Path]:
         images = one.images if len(one.images) > 1 else one.images[0]
-        return train_generator.task(
-            images, self._trained(one).parent, phases=one.phases, pixel_size=one.pixel_size, scale=one.scale,
-            overwrite=self.options.overwrite, progress=self.options.progress, **self.training,
-        )  # fmt: skip
+        try:
+            return train_generator.task(
+                images, self._trained(one).parent, phases=one.phases, pixel_size=one.pixel_size, scale=one.scale,
+                overwrite=self.options.overwrite, progress=self.options.progress, **self.training,
+            )  # fmt: skip
+        except (ArgumentError, InputError):
+            one.check_images()
+            raise
 
     def _trained(self, one: Listed) -> Path:
         return self.place / one.name / TRAINING / WEIGHTS
@@ -344,8 +366,8 @@ def _is_in(addition: Addition) -> bool:
 def _comparisons(place: Path) -> Iterator[tuple[str, xr.Dataset]]:
     """Comparison of every generator whose judgement is of what is there now."""
     for entry in entries(place):
-        found = read_judgement(entry)
-        if found is not None and is_current(entry, found):
+        found = current_judgement(entry)
+        if found is not None:
             first = Judging(entry, found.volumes, found.edge, found.seed, "cpu", DEFAULTS).samples[
                 0
             ]

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from tim3d.cataloguing.entries import check_name
+from tim3d.cataloguing.entries import is_name
 from tim3d.errors import ArgumentError, InputError
 from tim3d.phases import Phases
+from tim3d.sources.grey_image import read_picture
+from tim3d.sources.image import read_pixels
+from tim3d.sources.labelled_image import read_micrograph
+from tim3d.sources.units import refuse_mistyped
 
 NEEDED = ("file", "phases", "pixel_size", "licence")
 OTHERS = ("scale", "origin", "name")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,51 @@ class Listed:
     scale: int
     licence: str
     origin: str
+    place: str
+
+    def check_images(self) -> None:
+        """Raise `InputError` with row and column if the cells do not fit the images."""
+        for column, check in (
+            ("file", self._check_file),
+            ("phases", self._check_phases),
+            ("pixel_size", self._check_pixel_size),
+            ("scale", self._check_scale),
+        ):
+            for path in self.images:
+                with_column(self.place, column, check, path)
+
+    def _check_file(self, path: Path) -> None:
+        read_pixels(path)
+
+    def _check_phases(self, path: Path) -> None:
+        if self.phases:
+            read_micrograph(path, self.phases)
+
+    def _check_pixel_size(self, path: Path) -> None:
+        if self.pixel_size is None and read_pixels(path).pixel_nm is None:
+            raise InputError(f"{path} does not state its pixel size: write it in nm, for example 5")
+
+    def _check_scale(self, path: Path) -> None:
+        if self.phases:
+            read_micrograph(path, self.phases, self.pixel_size, self.scale)
+        else:
+            read_picture(path, self.pixel_size, self.scale)
+
+
+def with_column(place: str, column: str, convert: Callable[..., Value], given: str | Path) -> Value:
+    """Value of a cell, or of what it names; an error names row and column.
+
+    Examples
+    --------
+    >>> with_column("list.csv, row 3", "pixel_size", float, "ten")
+    Traceback (most recent call last):
+    ...
+    tim3d.errors.InputError: list.csv, row 3, column 'pixel_size': could not convert string to float: 'ten'
+    """
+    try:
+        return convert(given)
+    except ValueError as error:
+        raise InputError(f"{place}, column {column!r}: {error}") from error
 
 
 def read_list(path: str | Path) -> list[Listed]:
@@ -50,18 +102,11 @@ def read_list(path: str | Path) -> list[Listed]:
         text = where.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not text in UTF-8. Save it as CSV UTF-8") from error
-    rows = list(csv.DictReader(io.StringIO(text)))
-    head = list(rows[0]) if rows else []
-    if missing := [name for name in NEEDED if name not in head]:
-        raise InputError(
-            f"{path} has no column {missing[0]!r}: a table of micrographs has {', '.join(NEEDED)}, and may have "
-            f"{', '.join(OTHERS)}"
-        )
-    if unknown := [str(name) for name in head if name not in (*NEEDED, *OTHERS)]:
-        raise InputError(
-            f"{path} has a column {unknown[0]!r}; known are {', '.join((*NEEDED, *OTHERS))}"
-        )
-    found = [_listed(where, number, row) for number, row in enumerate(rows, 2)]
+    (_, head), *rows = [*_rows(where, text)] or [(1, [])]
+    _check_head(where, head)
+    if not rows:
+        raise InputError(f"{path} has no row below its header: write one for each micrograph")
+    found = [_listed(where, number, head, cells) for number, cells in rows]
     names = [one.name for one in found]
     if twice := [name for place, name in enumerate(names) if name in names[:place]]:
         raise InputError(
@@ -70,23 +115,104 @@ def read_list(path: str | Path) -> list[Listed]:
     return found
 
 
-def _listed(table: Path, number: int, row: Mapping[str, str | None]) -> Listed:
-    cells = {
-        key: (value or "").strip() for key, value in row.items() if isinstance(value, str | None)
-    }
+def _rows(table: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Number of its last line and cells of each row that is not blank."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        images = tuple(_image(table, one.strip()) for one in cells["file"].split(";"))
-        return Listed(
-            name=check_name(cells.get("name") or images[0].stem),
-            images=images,
-            phases=Phases.parse(cells["phases"].replace(";", ",")) if cells["phases"] else None,
-            pixel_size=float(cells["pixel_size"]) if cells["pixel_size"] else None,
-            scale=int(cells.get("scale") or 1),
-            licence=_filled(cells["licence"]),
-            origin=cells.get("origin", ""),
+        for cells in reader:
+            if cells:
+                yield reader.line_num, [cell.strip() for cell in cells]
+    except csv.Error as error:
+        raise InputError(
+            f"{table}, row {reader.line_num}: {error}; close each quote, and double one within a cell"
+        ) from error
+
+
+def _check_head(table: Path, head: list[str]) -> None:
+    """Refuse a header without the columns that are needed, or with others than are known."""
+    known = (*NEEDED, *OTHERS)
+    if missing := [name for name in NEEDED if name not in head]:
+        raise InputError(
+            f"{table} has no column {missing[0]!r}: a table of micrographs has {', '.join(NEEDED)}, and may have "
+            f"{', '.join(OTHERS)}"
         )
-    except (ValueError, KeyError) as error:
-        raise InputError(f"{table}, row {number}: {error}") from error
+    if unknown := [name for name in head if name not in known]:
+        raise InputError(f"{table} has a column {unknown[0]!r}; known are {', '.join(known)}")
+    if twice := [name for name in head if head.count(name) > 1]:
+        raise InputError(f"{table} has two columns {twice[0]!r}: remove one")
+
+
+def _listed(table: Path, number: int, head: list[str], row: list[str]) -> Listed:
+    place = f"{table}, row {number}"
+    if len(row) != len(head):
+        cure = (
+            "put a cell with a comma in quotes"
+            if len(row) > len(head)
+            else "write a comma for each cell that is left empty"
+        )
+        raise InputError(
+            f"{place} has {len(row)} cells, and the header names {len(head)} columns: {cure}"
+        )
+    cells = dict(zip(head, row, strict=True))
+
+    def read(column: str, convert: Callable[[str], Value]) -> Value:
+        return with_column(place, column, convert, cells.get(column, ""))
+
+    images = read("file", lambda cell: _images(table, cell))
+    return Listed(
+        name=read("name", lambda cell: _name(cell or images[0].stem)),
+        images=images,
+        phases=read("phases", _phases),
+        pixel_size=read("pixel_size", _pixel_size),
+        scale=read("scale", _scale),
+        licence=read("licence", _filled),
+        origin=cells.get("origin", ""),
+        place=place,
+    )
+
+
+def _images(table: Path, cell: str) -> tuple[Path, ...]:
+    return tuple(_image(table, one.strip()) for one in cell.split(";"))
+
+
+def _name(name: str) -> str:
+    if not is_name(name):
+        raise ArgumentError(
+            f"a generator cannot be called {name!r}: write a name of letters, digits, '.', '-' and '_' that begins "
+            "with one of the first two, for example porous-silver"
+        )
+    return name
+
+
+def _phases(cell: str) -> Phases | None:
+    try:
+        return Phases.parse(cell.replace(";", ",")) if cell else None
+    except ArgumentError as error:
+        raise ArgumentError(f"{error} (in a table with semicolons: pore=0;solid=255)") from error
+
+
+def _pixel_size(cell: str) -> float | None:
+    if not cell:
+        return None
+    try:
+        size = float(cell)
+    except ValueError:
+        size = math.nan
+    if not 0 < size < math.inf:
+        raise ArgumentError(
+            f"{cell!r} is not a length: write the edge of a pixel in nm, for example 5 or 12.5, or leave it empty if "
+            "the file states it"
+        )
+    refuse_mistyped({"y": size, "x": size})
+    return size
+
+
+def _scale(cell: str) -> int:
+    if cell and not (cell.isdecimal() and int(cell)):
+        raise ArgumentError(
+            f"{cell!r} is not a scale: write a whole number of pixels from 1 on, for example 2, or leave it empty for 1"
+        )
+    return int(cell or 1)
 
 
 def _filled(licence: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tim3d.cataloguing.copying import DISTANCES
-from tim3d.cataloguing.entries import Entry
-from tim3d.cataloguing.judging import THREE_D, Judgement, is_current, read_judgement
+from tim3d.cataloguing.entries import Entry, entries, unfinished
+from tim3d.cataloguing.judging import THREE_D, current_judgement, state_of
 from tim3d.kernels.statistics import comparison as law
 from tim3d.lazy import xarray as xr
 from tim3d.storage.schema import AXES, UNIT
@@ -26,18 +27,22 @@ TEXTS = {
     "origin": "where the images come from",
     "phases": "names and values in the image; empty for grey values",
     "network": "architecture of the generator",
-    "state": "evaluated, not evaluated, outdated (the generator or image was replaced since), or what is missing",
+    "state": "evaluated, not evaluated, outdated (generator or image was replaced), or what is wrong, and the cure",
 }
 
 
-def dataset(entries: Sequence[Entry]) -> xr.Dataset:
-    """Everything known of the generators, over ``generator``; nan where nothing was judged."""
-    judged = [_current(entry) for entry in entries]
+def dataset(library: Path) -> xr.Dataset:
+    """Everything known of the generators, over ``generator``; nan where nothing was judged.
+
+    Trainings that are unfinished have a row as well.
+    """
+    known = _known(library)
+    judged = [current_judgement(entry) for entry in known]
     variables: dict[str, Any] = {}
     for name, meaning in TEXTS.items():
-        texts = np.array([_text(name, entry) for entry in entries], object)
+        texts = np.array([_text(name, entry) for entry in known], object)
         variables[name] = ("generator", texts, {"long_name": meaning})
-    described = [None if entry.fault else entry.described() for entry in entries]
+    described = [None if entry.fault else entry.described() for entry in known]
     for place, axis in enumerate(AXES):
         edges = [math.nan if one is None else one.spacing_nm[place] for one in described]
         variables[f"voxel_{axis}"] = _numbers(edges, UNIT, "edge of a voxel")
@@ -66,19 +71,18 @@ def dataset(entries: Sequence[Entry]) -> xr.Dataset:
         variables[name] = _numbers(values, "1", DISTANCES[name])
     return xr.Dataset(
         variables,
-        {"generator": np.array([entry.name for entry in entries], object)},
+        {"generator": np.array([entry.name for entry in known], object)},
         {
             "kind": "library",
-            "folder": str(entries[0].folder.parent) if entries else "",
+            "folder": str(library),
             "reference": REFERENCE,
             **{f"microlib_{key}": value for key, value in MICROLIB.items()},
         },
     )
 
 
-def _current(entry: Entry) -> Judgement | None:
-    found = read_judgement(entry)
-    return found if is_current(entry, found) else None
+def _known(library: Path) -> list[Entry]:
+    return sorted([*entries(library), *unfinished(library)], key=lambda entry: entry.name)
 
 
 def _numbers(
@@ -94,10 +98,6 @@ def _text(name: str, entry: Entry) -> str:
         return ",".join(f"{phase}={value}" for phase, value in entry.phases.items())
     if name in ("licence", "origin"):
         return str(getattr(entry, name))
-    fault = entry.fault
     if name == "network":
-        return "" if fault else entry.described().architecture.name
-    found = read_judgement(entry)
-    if fault or found is None:
-        return fault or "not evaluated"
-    return "evaluated" if is_current(entry, found) else "outdated"
+        return "" if entry.fault else entry.described().architecture.name
+    return state_of(entry)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import xarray as xr
 from markupsafe import Markup
 
-from tim3d.commands import shell_text
 from tim3d.reporting import page, table
 from tim3d.reporting.fidelity import fidelity_html
 from tim3d.reporting.section import Parts, Section
@@ -29,6 +29,8 @@ DEVIATIONS = {
 }
 # From here on a quantile of 90 % lies between two values and not beyond the last but one.
 FEWEST_FOR_P90 = 10
+# States that --evaluate ends; any other states its cure itself.
+TO_EVALUATE = ("not evaluated", "outdated")
 
 
 def is_library(found: xr.Dataset) -> bool:
@@ -56,8 +58,8 @@ def rows(found: xr.Dataset) -> list[list[str]]:
         out.append(
             [
                 str(name),
-                str(one["phases"].item()).replace(",", ", ") or "grey values",
-                str(one["licence"].item()),
+                _phases(one).replace(",", ", ") or "-",
+                str(one["licence"].item()) or "-",
                 f"{volumes:.0f} × {edge:.0f}³" if is_judged else "-",
                 *(_deviation(one, quantity) for quantity in _shown(found)),
                 reached if is_judged else "-",
@@ -65,6 +67,16 @@ def rows(found: xr.Dataset) -> list[list[str]]:
             ]
         )
     return out
+
+
+def _is_trained(found: xr.Dataset) -> np.ndarray:
+    """Whether there is a generator yet: a licence is recorded with it."""
+    return np.asarray(found["licence"].values != "")
+
+
+def _phases(one: xr.Dataset) -> str:
+    """Names and values of the phases; empty if its training is unfinished."""
+    return str(one["phases"].item()) or ("grey values" if _is_trained(one) else "")
 
 
 def _shown(found: xr.Dataset) -> list[str]:
@@ -81,7 +93,11 @@ def _deviation(one: xr.Dataset, name: str) -> str:
 def says(found: xr.Dataset) -> Iterator[str]:
     """Sentences on the library as a whole, beside MicroLib's figures."""
     errors = _errors(found)
-    count = found.sizes["generator"]
+    count = int(_is_trained(found).sum())
+    if not found.sizes["generator"]:
+        command = f"tim3d library {shlex.quote(str(found.attrs['folder']))}"
+        yield f"The library is empty. Train generators: {command} --train micrographs.csv. Or add one with --add."
+        return
     yield f"{count} generator{'s' * (count != 1)}, {len(errors)} with labels that were judged."
     if len(errors):
         most = f"largest {errors.max():.4f}"
@@ -123,7 +139,7 @@ def library_page(found: xr.Dataset, details: Mapping[str, xr.Dataset]) -> str:
     title = "Library of generators"
     facts = [
         ("Folder", str(found.attrs["folder"])),
-        ("Generators", str(found.sizes["generator"])),
+        ("Generators", str(_is_trained(found).sum())),
     ]
     every = (*("|Δφ|, S2, lineal path and surface are the mean of the volumes against the micrograph, the "
                "largest over slices and phases.",), *says(found))  # fmt: skip
@@ -152,8 +168,8 @@ def _section(found: xr.Dataset, name: str, detail: xr.Dataset | None) -> Iterato
     edges = " × ".join(f"{float(one[f'voxel_{axis}']):.5g}" for axis in "zyx")
     facts = [
         *([key, str(one[key].item())] for key in ("micrograph", "licence", "origin", "network")),
-        ["phases in the image", str(one["phases"].item()) or "grey values"],
-        ["voxel (z, y, x)", f"{edges} nm"],
+        ["phases in the image", _phases(one)],
+        ["voxel (z, y, x)", f"{edges} nm" if np.isfinite(one["voxel_z"]) else ""],
         ["state", str(one["state"].item())],
         *_judged(one),
     ]
@@ -162,7 +178,9 @@ def _section(found: xr.Dataset, name: str, detail: xr.Dataset | None) -> Iterato
         # All 3-D values are in the volumes' own reports; the facts above have some of them.
         yield fidelity_html(detail.drop_dims("result", errors="ignore"))
         return
-    folder = shell_text(str(found.attrs["folder"]))
+    if str(one["state"].item()) not in TO_EVALUATE:
+        return
+    folder = shlex.quote(str(found.attrs["folder"]))
     yield Markup("{}{}").format(
         page.note("Not evaluated. Type:"), page.code(f"tim3d library {folder} --evaluate")
     )
@@ -177,7 +195,13 @@ def _judged(one: xr.Dataset) -> Iterator[list[str]]:
     for key, values in one.data_vars.items():
         meaning = str(values.attrs.get("long_name", ""))
         if meaning.startswith(("3-D", "mean distance")) and np.isfinite(values):
-            yield [str(key), table.number(float(values))]
+            quantity, _, phase = str(key).partition(".")
+            words, _, unit = meaning.rpartition(", share of the ")
+            named = f"{words} ({quantity})" if words else f"{quantity} of {phase}, {meaning}"
+            yield [
+                named,
+                f"{table.number(float(values))} {f'of the {unit}' if words else ''}".rstrip(),
+            ]
 
 
 def _nothing(parts: Parts) -> tuple[str, ...]:
