@@ -35,7 +35,6 @@ _USE: dict[Kind, str] = {
 _MAKERS = {
     "segmentation": "tim3d train",
     "generator": "tim3d train-generator or tim3d import-generator",
-    "diffusion": "tim3d train-diffusion",
     "surrogate": "tim3d train-surrogate",
     "translator": "tim3d train-translator",
     "diffusion": "tim3d train-diffusion",
