@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import numpy as np
 import torch
 
 import tim3d
+from tim3d.engine.clusters.memory import peak_memory
 from tim3d.generators import Diffusion
 from tim3d.models.diffusion.local_network import LocalNetwork
 from tim3d.models.diffusion.network_file import LocalNetworkDescription, save_network
@@ -70,7 +70,7 @@ def generate(sample: str, path: Path, asked: argparse.Namespace) -> dict[str, An
         "cpu": time.process_time() - before,
         "wall": time.perf_counter() - begun,
         "voxels": int(np.prod(field.domain.shape)) * field.passes,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak": peak_memory(),
         "planned": max(plan.peak_bytes for plan in plans if hasattr(plan, "peak_bytes")),
     }
 

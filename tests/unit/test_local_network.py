@@ -269,8 +269,9 @@ def test_labels_and_grey_values_survive_as_a_state(phases: int) -> None:
 
 
 MEASURED = """
-import resource, sys, torch
+import sys, torch
 from torch.nn.functional import mse_loss
+from tim3d.engine.clusters.memory import peak_memory
 from tim3d.models.diffusion.local_network import LocalNetwork
 from tim3d.models.diffusion.network_spec import LocalNetworkSpec
 torch.set_num_threads(1)
@@ -286,7 +287,7 @@ def work(count, edge):
         adam.zero_grad()
         loss.backward()
         adam.step()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_memory()
 before = work(1, 4 * spec.multiple)
 planned = spec.training_bytes(edge, count) if learns else spec.forward_bytes((edge,) * dimensions)
 print(work(count, edge) - before, planned)
