@@ -235,7 +235,9 @@ def test_no_member_takes_more_than_planned(tmp_path: Path, workers: Cluster, siz
         solve(sample, conductivity=PORE, keep_flux=True, out="kept")
     (note,) = Path(f"{sample}.runs/kept/solutions").rglob("summary-z-1.json")
     summary = json.loads(note.read_text())
-    assert (summary["workers"], summary["planned_peak_bytes"]) == (size, plan.peak_bytes)
+    assert summary["workers"] == size
+    # What workers hold already is part of the plan, and changes by pages from one look to the next.
+    assert abs(summary["planned_peak_bytes"] - plan.peak_bytes) < 2**22
     assert 2**20 < summary["peak_bytes"] < plan.peak_bytes
 
 
