@@ -37,7 +37,6 @@ COMMANDS = (
     "measure SAMPLE --plan",
     "label SAMPLE --plan",
     "distance SAMPLE --plan",
-    "skeleton SAMPLE --phases pore --plan",
     "solve SAMPLE --conductivity pore=0.026,solid=400 --plan",
     "geodesic SAMPLE --phases pore --plan",
 )
