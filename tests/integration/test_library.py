@@ -26,7 +26,7 @@ from tim3d.cli.parsing import verb
 from tim3d.errors import ArgumentError, CheckpointError, InputError, MixedRunError
 from tim3d.kernels.generation.architecture import PRESETS
 from tim3d.kernels.statistics.copies import nearest_part
-from tim3d.reporting.library import is_library, library_page, says, text
+from tim3d.reporting.library import is_library, says, text
 
 pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
 import torch
@@ -183,9 +183,14 @@ def test_one_generator_that_cannot_be_judged_does_not_stop_the_others(
     said = one_line(lambda: tim3d.library("lib", csv="lib.csv", **JUDGE), InputError)
     assert "bad cannot be judged: lib/bad/judgement.json is damaged" in said
     bad, good = csv.DictReader(Path("lib.csv").read_text().splitlines())
-    assert ("is damaged" in bad["state"], good["state"]) == (True, "evaluated")
+    assert "is damaged" in bad["state"]
+    # Its numbers stay when its volumes are deleted; the state says what makes them again.
+    assert (good["volumes"], good["reached"]) == ("2.0", "1.0")
+    assert "its volumes in lib/good/volumes are gone or were changed" in good["state"]
+    assert "tim3d library lib --evaluate --volumes 2 --edge 32 --seed 0" in good["state"]
     # Facts of the page are words with their unit, and not names of variables alone.
-    page = library_page(tim3d.library("lib"), {})
+    tim3d.library("lib", page="page.html")
+    page = Path("page.html").read_text()
     assert "largest_share of pore, 3-D value" in page
     assert "voxels of the largest component over voxels of the phase" in page
     assert "geodesic_tortuosity_mean of pore" in page
@@ -255,7 +260,11 @@ def test_what_stands_is_not_computed_again(work: Path) -> None:
 @pytest.mark.long
 def test_what_was_replaced_or_is_gone_is_shown_and_not_judged(work: Path) -> None:
     tim3d.library(**ADD)
-    tim3d.library("lib", **JUDGE)
+    found = tim3d.library("lib", **JUDGE)
+    shutil.rmtree("lib/image/volumes")
+    gone = tim3d.library("lib", page="page.html")
+    assert "its volumes in lib/image/volumes are gone" in gone.state.item()
+    assert tim3d.library("lib", **JUDGE).identical(found)
     entry, judged = Path("lib/image/entry.json"), Path("lib/image/judgement.json")
     record = json.loads(judged.read_text()) | {"generator": "0" * 64}
     judged.write_text(json.dumps(record))

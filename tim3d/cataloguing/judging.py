@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from tim3d.cataloguing.copying import distances
 from tim3d.cataloguing.entries import Entry
 from tim3d.engine import Outline, Plan
-from tim3d.errors import InputError
+from tim3d.errors import InputError, StoreError
 from tim3d.grid import triple
 from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
@@ -125,17 +126,45 @@ def current_judgement(entry: Entry) -> Judgement | None:
     return None
 
 
+def comparison_of(entry: Entry, judgement: Judgement) -> xr.Dataset:
+    """Comparison of volumes and micrographs of which a judgement is the summary.
+
+    Raises
+    ------
+    InputError
+        If the volumes were deleted or changed; the message contains the command that makes them again.
+    """
+    try:
+        return store.open_dataset(
+            _volume_path(entry, judgement.edge, judgement.seed), judgement.node
+        )
+    except (InputError, StoreError) as error:
+        raise InputError(
+            f"its volumes in {entry.folder / VOLUMES} are gone or were changed: remove what is left of that folder, "
+            f"and judge again: tim3d library {shlex.quote(str(entry.folder.parent))} --evaluate --volumes "
+            f"{judgement.volumes} --edge {judgement.edge} --seed {judgement.seed}"
+        ) from error
+
+
+def _volume_path(entry: Entry, edge: int, seed: int) -> str:
+    """Path of a volume; those of another generator have other names."""
+    return str(entry.folder / VOLUMES / f"{entry.generator[:12]}-{edge}-{seed}.zarr")
+
+
 def state_of(entry: Entry) -> str:
     """State of an entry: evaluated, not evaluated, outdated, or what is wrong, with the cure."""
     if entry.fault:
         return entry.fault
     try:
         found = read_judgement(entry)
+        if found is None:
+            return "not evaluated"
+        if not is_current(entry, found):
+            return "outdated"
+        comparison_of(entry, found)
     except InputError as error:
         return str(error)
-    if found is None:
-        return "not evaluated"
-    return "evaluated" if is_current(entry, found) else "outdated"
+    return "evaluated"
 
 
 @dataclass(frozen=True)
@@ -156,9 +185,8 @@ class Judging:
 
     @property
     def samples(self) -> list[str]:
-        """Paths of the volumes; those of another generator have other names."""
-        start = f"{self.entry.generator[:12]}-{self.edge}"
-        return [str(self.entry.folder / VOLUMES / f"{start}-{seed}.zarr") for seed in self.seeds]
+        """Paths of the volumes."""
+        return [_volume_path(self.entry, self.edge, seed) for seed in self.seeds]
 
     @property
     def field(self) -> str:
@@ -166,15 +194,20 @@ class Judging:
         return "phase" if self.entry.phases else "raw"
 
     def is_done(self) -> bool:
-        """Whether this was asked and answered for the generator that is there."""
+        """Whether this was asked and answered for the generator that is there, and its comparison is kept."""
         found = read_judgement(self.entry)
         asked = (self.volumes, self.edge, self.seed)
-        return (
-            found is not None
-            and not self.options.overwrite
-            and is_current(self.entry, found)
-            and (found.volumes, found.edge, found.seed) == asked
-        )
+        if (
+            found is None
+            or self.options.overwrite
+            or not is_current(self.entry, found)
+            or (found.volumes, found.edge, found.seed) != asked
+        ):
+            return False
+        with suppress(InputError):
+            comparison_of(self.entry, found)
+            return True
+        return False
 
     def plans(self) -> list[Plan | Outline]:
         """Plans of the volumes that are left, and a line for what is done with them."""

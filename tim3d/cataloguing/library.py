@@ -6,6 +6,7 @@ import csv as csv_files
 import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from tim3d.cataloguing.entries import (
     read_entry,
     refuse_empty,
 )
-from tim3d.cataloguing.judging import Judging, current_judgement
+from tim3d.cataloguing.judging import Judging, comparison_of, current_judgement
 from tim3d.cataloguing.listed import Listed, read_list
 from tim3d.cataloguing.rows import dataset
 from tim3d.engine import Outline, Plan
@@ -35,7 +36,7 @@ from tim3d.stages.shared.awaited import cannot_plan
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.stages.shared.wide_table import cell, head
-from tim3d.storage import outputs, store
+from tim3d.storage import outputs
 from tim3d.typed import Folder, Images, Minutes, PixelSize
 from tim3d.verbs import option_of
 
@@ -364,14 +365,12 @@ def _is_in(addition: Addition) -> bool:
 
 
 def _comparisons(place: Path) -> Iterator[tuple[str, xr.Dataset]]:
-    """Comparison of every generator whose judgement is of what is there now."""
+    """Comparison of every generator whose judgement is of what is there now, unless it is gone."""
     for entry in entries(place):
         found = current_judgement(entry)
         if found is not None:
-            first = Judging(entry, found.volumes, found.edge, found.seed, "cpu", DEFAULTS).samples[
-                0
-            ]
-            yield entry.name, store.open_dataset(first, found.node)
+            with suppress(InputError):  # its state says why
+                yield entry.name, comparison_of(entry, found)
 
 
 def csv_text(found: xr.Dataset) -> str:
