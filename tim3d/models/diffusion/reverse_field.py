@@ -243,7 +243,7 @@ class DiffusionField(Iterated):
     @property
     def _weight_bytes(self) -> int:
         paths = {one.weights: one.spec for one in self.sections}
-        return 8 * sum(parameters(spec) for spec in paths.values())
+        return 8 * sum(spec.parameters for spec in paths.values())
 
     def finished(self, last: State, cut: float) -> npt.NDArray[np.uint8]:
         """Labels from the cut or the highest channel, or grey values."""
@@ -253,18 +253,13 @@ class DiffusionField(Iterated):
         return np.asarray(made, np.uint8)
 
 
-def parameters(spec: LocalNetworkSpec) -> int:
-    """Number of weights of a network."""
-    with torch.device("meta"):
-        return sum(one.numel() for one in LocalNetwork(spec).parameters())
-
-
 class Home:
     """Networks of a field on their device, loaded once for each process."""
 
     def __init__(self, field: DiffusionField) -> None:
         self.device = named_device(field.device)
-        nets = {one.weights: _loaded(one).to(self.device) for one in field.sections}
+        files = {one.weights: one for one in field.sections}  # one file may serve all planes
+        nets = {path: _loaded(one).to(self.device) for path, one in files.items()}
         self.nets = [nets[one.weights] for one in field.sections]
         self.conditions = [_conditions(one).to(self.device) for one in field.sections]
 
