@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tim3d.errors import CheckpointError
 from tim3d.storage import outputs
@@ -21,6 +21,7 @@ from tim3d.storage import outputs
 if TYPE_CHECKING:
     from torch import Tensor
 
+T = TypeVar("T")
 Kind = Literal["segmentation", "generator", "surrogate", "translator", "diffusion", "training"]
 _BLANK = "0" * 64
 _FIELD = b'"sha256":"'
@@ -98,6 +99,28 @@ def read_weights(path: str | Path, kind: Kind) -> Stored:
             f"{path} holds a network for {_USE[found]}, and one for {_USE[kind]} is needed: that of {_MADE_BY[kind]}"
         )
     return Stored(metadata["tim3d"], sha256, data)
+
+
+def parsed(path: str | Path, text: str, parse: Callable[[str], T]) -> T:
+    """Parse the description that a file carries, by the rule of its kind.
+
+    Raises
+    ------
+    CheckpointError
+        If it is of another schema, or cannot be parsed; the message names the file.
+    """
+    try:
+        return parse(text)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def check_finite(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are not finite; raise `CheckpointError`."""
+    if broken := [name for name, value in tensors.items() if not bool(value.isfinite().all())]:
+        raise CheckpointError(
+            f"{path}: {broken[0]} holds values that are not finite; the training went astray"
+        )
 
 
 def kind_of(text: str) -> Kind:

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tim3d.errors import ArgumentError, CheckpointError
-from tim3d.models.common.weights import package_version, read_weights, write_weights
+from tim3d.models.common.weights import (
+    check_finite,
+    package_version,
+    parsed,
+    read_weights,
+    write_weights,
+)
 from tim3d.models.diffusion.network_spec import LocalNetworkSpec
 from tim3d.phases import Phases
 
@@ -234,7 +240,7 @@ def save_network(path: str | Path, net: LocalNetwork, description: LocalNetworkD
     if net.spec != description.spec:
         raise ArgumentError(f"the network is {net.spec}, the description says {description.spec}")
     tensors = net.state_dict()
-    _check_finite(tensors, str(path))
+    check_finite(path, tensors)
     return write_weights(path, tensors, description.to_json())
 
 
@@ -252,14 +258,14 @@ def load_network(path: str | Path) -> tuple[LocalNetwork, LocalNetworkDescriptio
     from tim3d.models.diffusion.local_network import LocalNetwork
 
     stored = read_weights(path, "diffusion")
-    description = _description(path, stored.text)
+    description = parsed(path, stored.text, LocalNetworkDescription.from_json)
     net = LocalNetwork(description.spec)
     try:
         tensors = stored.tensors()
         net.load_state_dict(tensors)
     except (RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{path} does not fit its own description: {error}") from error
-    _check_finite(tensors, str(path))
+    check_finite(path, tensors)
     return net.eval().requires_grad_(False), description, stored.sha256
 
 
@@ -272,18 +278,4 @@ def describe_network(path: str | Path) -> tuple[LocalNetworkDescription, str]:
         If the file is missing, damaged, or of another kind or schema.
     """
     stored = read_weights(path, "diffusion")
-    return _description(path, stored.text), stored.sha256
-
-
-def _description(path: str | Path, text: str) -> LocalNetworkDescription:
-    try:
-        return LocalNetworkDescription.from_json(text)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
-
-
-def _check_finite(tensors: Mapping[str, Any], where: str) -> None:
-    if broken := [name for name, value in tensors.items() if not bool(value.isfinite().all())]:
-        raise CheckpointError(
-            f"{where}: {broken[0]} holds values that are not finite; the training went astray"
-        )
+    return parsed(path, stored.text, LocalNetworkDescription.from_json), stored.sha256

@@ -23,7 +23,13 @@ from torch import Tensor, nn
 
 from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.kernels.generation.architecture import KERNEL, Architecture
-from tim3d.models.common.weights import package_version, read_weights, write_weights
+from tim3d.models.common.weights import (
+    check_finite,
+    package_version,
+    parsed,
+    read_weights,
+    write_weights,
+)
 from tim3d.models.generation.slicegan import Generator
 from tim3d.phases import Phases
 
@@ -214,7 +220,7 @@ def load_generator(path: str | Path) -> Exported:
         description.
     """
     stored = read_weights(path, "generator")
-    description = _description(path, stored.text)
+    description = parsed(path, stored.text, GeneratorDescription.from_json)
     try:
         tensors = stored.tensors()
     except SafetensorError as error:
@@ -236,14 +242,7 @@ def describe_generator(path: str | Path) -> tuple[GeneratorDescription, str]:
         If the file is missing, damaged, or of another kind or schema.
     """
     stored = read_weights(path, "generator")
-    return _description(path, stored.text), stored.sha256
-
-
-def _description(path: str | Path, text: str) -> GeneratorDescription:
-    try:
-        return GeneratorDescription.from_json(text)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    return parsed(path, stored.text, GeneratorDescription.from_json), stored.sha256
 
 
 def shapes(architecture: Architecture) -> list[tuple[int, ...]]:
@@ -272,9 +271,4 @@ def _check(tensors: Mapping[str, Tensor], architecture: Architecture, where: str
             f"{where} does not hold a generator {architecture.name!r}: {name} is {found.get(name, 'missing')}, "
             f"expected {expected.get(name, 'nothing of that name')}"
         )
-    if broken := [
-        name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())
-    ]:
-        raise CheckpointError(
-            f"{where}: {broken[0]} holds values that are not finite; the training went astray"
-        )
+    check_finite(where, tensors)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tim3d.errors import ArgumentError, CheckpointError
-from tim3d.models.common.weights import package_version, read_weights, write_weights
+from tim3d.models.common.weights import package_version, parsed, read_weights, write_weights
 from tim3d.models.segmentation.families import (
     FAMILIES,
     NetworkSpec,
@@ -212,11 +212,7 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> Checkpoint:
 
 def describe(path: str | Path) -> Description:
     """Read and verify the description of a checkpoint, without building the network."""
-    stored = read_weights(path, "segmentation")
-    try:
-        return Description.from_json(stored.text)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    return parsed(path, read_weights(path, "segmentation").text, Description.from_json)
 
 
 def digest(path: str | Path) -> str:
