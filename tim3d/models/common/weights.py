@@ -115,6 +115,15 @@ def parsed(path: str | Path, text: str, parse: Callable[[str], T]) -> T:
         raise CheckpointError(f"{path}: {error}") from error
 
 
+def check_planned(path: str | Path, found: str, planned: str) -> None:
+    """Refuse a file whose SHA-256 is not that of the plan; raise `CheckpointError`."""
+    if found != planned:
+        raise CheckpointError(
+            f"{path} has SHA-256 {found}, and the run was planned with {planned}; put the planned file back or plan "
+            "again"
+        )
+
+
 def check_finite(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
     """Refuse weights that are not finite; raise `CheckpointError`."""
     if broken := [name for name, value in tensors.items() if not bool(value.isfinite().all())]:

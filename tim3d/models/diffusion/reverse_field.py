@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tim3d.errors import ArgumentError, CheckpointError
+from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.generation.generator import as_data
 from tim3d.kernels.generation.iterated import Iterated, State, gathered
@@ -28,6 +28,7 @@ from tim3d.kernels.generation.philox import Noise
 from tim3d.kernels.generation.reverse_process import Evaluation, ReverseProcess, moved
 from tim3d.models.common.determinism import cpu_threads
 from tim3d.models.common.device import named_device, torch_version
+from tim3d.models.common.weights import check_planned
 from tim3d.models.diffusion.local_network import LocalNetwork
 from tim3d.models.diffusion.network_file import load_network
 from tim3d.models.diffusion.network_spec import LocalNetworkSpec
@@ -315,11 +316,7 @@ def _conditions(one: Section) -> Tensor:
 
 def _loaded(one: Section) -> LocalNetwork:
     net, _, sha256 = load_network(one.weights)
-    if sha256 != one.sha256:
-        raise CheckpointError(
-            f"{one.weights} has SHA-256 {sha256}, and the run was planned with {one.sha256}; "
-            "put the planned file back or plan again"
-        )
+    check_planned(one.weights, sha256, one.sha256)
     return net
 
 

@@ -19,12 +19,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tim3d.errors import ArgumentError, CheckpointError, MemoryPlanError
+from tim3d.errors import ArgumentError, MemoryPlanError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.generation.architecture import STRIDE, Architecture
 from tim3d.kernels.generation.generator import Generator, as_data
 from tim3d.kernels.generation.philox import Noise
 from tim3d.models.common.device import named_device, torch_version
+from tim3d.models.common.weights import check_planned
 from tim3d.models.generation.export import Exported, Layer, load_generator
 from tim3d.models.generation.official_resize import Stretch
 from tim3d.models.generation.slicegan import probabilities
@@ -333,11 +334,7 @@ def home(field: NetworkField) -> Home:
     with _loading:
         if field not in _homes:
             exported = load_generator(field.weights)
-            if exported.sha256 != field.sha256:
-                raise CheckpointError(
-                    f"{field.weights} has SHA-256 {exported.sha256}, and the run was planned with {field.sha256}; "
-                    "put the planned file back or plan again"
-                )
+            check_planned(field.weights, exported.sha256, field.sha256)
             _homes.clear()  # one network at a time: another would hold memory without use
             _homes[field] = Home(field, exported)
         return _homes[field]

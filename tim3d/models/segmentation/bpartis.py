@@ -17,6 +17,7 @@ from tim3d.errors import ArgumentError, CheckpointError, InputError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.morphology.embeddings import binary_entropy, instances_of, mutual_information
 from tim3d.kernels.windows.lattice import Array
+from tim3d.models.common.weights import check_planned
 from tim3d.models.segmentation.model_file import ModelFile, read_model, write_model
 from tim3d.models.segmentation.segmenter import LABELS, Map, Maps, Segmenter
 
@@ -105,10 +106,7 @@ class BPartIS(Segmenter):
     def open(self) -> Callable[..., Maps]:
         """Load the network onto its device."""
         file = read_model(self.path)
-        if file.sha256 != self.sha256:
-            raise CheckpointError(
-                f"{self.path} has SHA-256 {file.sha256}, and the run was planned with {self.sha256}"
-            )
+        check_planned(self.path, file.sha256, self.sha256)
         return Opened(self, network_of(file).to(self.device))
 
 

@@ -21,6 +21,7 @@ from tim3d.grid import Box, Triple
 from tim3d.kernels.windows.lattice import Array, Lattice, reflect, require_phase
 from tim3d.kernels.windows.stitching import Batch, EmptyRule, stitch
 from tim3d.models.common.transfer import upload
+from tim3d.models.common.weights import check_planned
 from tim3d.models.segmentation.checkpoint import Checkpoint, Normalisation, load
 from tim3d.models.segmentation.dropout import passing
 from tim3d.models.segmentation.precision import check_precision, mixed
@@ -72,11 +73,7 @@ def ready(predictor: Predictor) -> Loaded:
 def _load(predictor: Predictor) -> Loaded:
     device = _device(predictor.device)
     checkpoint = load(predictor.checkpoint)
-    if checkpoint.sha256 != predictor.sha256:
-        raise CheckpointError(
-            f"{predictor.checkpoint} has SHA-256 {checkpoint.sha256}, and the run was planned with {predictor.sha256}; "
-            "put the planned file back or plan again"
-        )
+    check_planned(predictor.checkpoint, checkpoint.sha256, predictor.sha256)
     normalisation = predictor.normalisation or checkpoint.description.normalisation
     if normalisation.how == "table" and predictor.normalisation is None:
         raise CheckpointError(
