@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,9 +82,12 @@ def nearest_part(
         raise ArgumentError(
             f"no part of {edge} x {edge} pixels of an image of {image.shape} is apart from the one at {apart_from}"
         )
+    shape = tuple(next_fast_len(n, real=True) for n in image.shape)
+    spectra = {label: _spectrum(image == label, shape) for label in np.intersect1d(crop, image)}
     best = Nearest(np.inf, 0, 0, 0, False)
     for turns, mirrored, turned in _orientations(crop):
-        equal = np.where(allowed, _equal_pixels(turned, image), -1)
+        there = _equal_pixels(turned, spectra, shape)[: allowed.shape[0], : allowed.shape[1]]
+        equal = np.where(allowed, there, -1)
         row, column = map(int, np.unravel_index(int(equal.argmax()), equal.shape))
         distance = 1 - float(equal[row, column]) / edge**2
         if distance < best.distance:
@@ -98,13 +101,15 @@ def _orientations(crop: Labels) -> Iterator[tuple[int, bool, Labels]]:
             yield turns, mirrored, np.rot90(crop[:, ::-1] if mirrored else crop, turns)
 
 
-def _equal_pixels(crop: Labels, image: Labels) -> NDArray[np.int64]:
-    """Number of equal pixels for each place of the crop in the image."""
-    shape = [next_fast_len(n, real=True) for n in image.shape]
-    total = np.zeros(shape)
-    for label in np.intersect1d(crop, image):
-        there = rfft2((image == label).astype(np.float64), shape)
-        here = rfft2((crop == label).astype(np.float64), shape)
-        total += irfft2(there * np.conj(here), shape)
-    places = tuple(slice(0, n - crop.shape[0] + 1) for n in image.shape)
-    return np.rint(total[places]).astype(np.int64)
+def _spectrum(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.complex128]:
+    return np.asarray(rfft2(mask.astype(np.float64), shape))
+
+
+def _equal_pixels(
+    crop: Labels, spectra: Mapping[int, NDArray[np.complex128]], shape: tuple[int, ...]
+) -> NDArray[np.int64]:
+    """Number of equal pixels for each place of the crop, by the spectrum of the image of each label."""
+    total = np.zeros((shape[0], shape[1] // 2 + 1), np.complex128)
+    for label, spectrum in spectra.items():
+        total += spectrum * np.conj(_spectrum(crop == label, shape))
+    return np.asarray(np.rint(irfft2(total, shape)), np.int64)
