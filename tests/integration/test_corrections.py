@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import xarray as xr
 
 import tim3d
 from tests.defects import DEFECTS, clean, residual, stack
+from tests.traced import OBJECTS, traced_peak
 from tim3d.cli.main import main
 from tim3d.corrections import (
     Background,
@@ -282,14 +282,11 @@ def test_memory_is_what_the_plan_reckons_with(name):
     grey = np.tile(defective(np.uint8)[:5], (1, 4, 4))
     before = Stack(grey.shape, "uint8", (20.0, 10.0, 10.0))
     step, every = ready(STEPS[name], grey, before), range(len(grey))
-    step.region(before, grey, every, every)
-    tracemalloc.start()
     made = step.region(before, grey, every, every)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    peak = traced_peak(lambda: step.region(before, grey, every, every))
     # A chain adds twice the result itself.
-    foreseen = step.working_bytes(grey.shape) + 2 * made.nbytes + 10_000
-    assert 0.15 * foreseen < peak <= foreseen
+    foreseen = step.working_bytes(grey.shape) + 2 * made.nbytes
+    assert 0.15 * foreseen < peak < foreseen + OBJECTS
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import xarray as xr
 from scipy import ndimage
 
 import tim3d
-from tests.integration.test_morphology_memory import peak_of
+from tests.traced import traced_peak
 from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, InputError
 from tim3d.plotting import crop_map_figure, crop_pairs_figure, grey_look_figure
@@ -159,7 +159,7 @@ def test_it_runs_from_the_shell_within_its_plan(
     (plan,) = tim3d.plan("likeness", mine, real, fields=["half", "noisy"], crop=16, relabellings=20)
     assert main([*typed, "--plan"]) == 0
     assert "in one process; peak" in capsys.readouterr().out
-    assert plan.data_bytes > peak_of(
+    assert plan.data_bytes > traced_peak(
         lambda: main([*typed, "--quiet", "--figure", str(tmp_path / "a.png")])
     )
     assert "kernel_distance" in capsys.readouterr().out

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 import tim3d
+from tests.traced import traced_peak
 from tim3d.cli.main import main
 from tim3d.errors import ArgumentError
 from tim3d.models.segmentation import checkpoint
@@ -102,11 +102,8 @@ def test_joined_slices_are_held_once_beside_their_parts() -> None:
         Slices(np.zeros((1, 1, 99, n), np.uint8), np.zeros((1, 99, n), np.uint8), scale, scale)
         for n in range(100, 130)
     ]
-    tracemalloc.start()
     made = together(parts)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 1.5 * (made.images.nbytes + made.labels.nbytes)
+    assert traced_peak(lambda: together(parts)) < 1.5 * (made.images.nbytes + made.labels.nbytes)
 
 
 def test_without_named_ones_the_last_slices_of_all_judge(

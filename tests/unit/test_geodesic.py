@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.traced import traced_peak
 from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.geodesic.eikonal import UNIT, UNREACHED
 from tim3d.kernels.geodesic.geodesic import (
@@ -179,8 +180,6 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
 
 
 def test_bytes_bound_what_a_call_holds() -> None:
-    import tracemalloc
-
     arrival, region = block((40, 150, 150))
     arrival[1] = 0
     exact = np.full_like(arrival, UNREACHED)
@@ -188,11 +187,7 @@ def test_bytes_bound_what_a_call_holds() -> None:
         lambda: arrive(arrival, region, (1, 1, 1)),
         lambda: refine(exact, arrival, region, (1, 1, 1)),
     ):
-        tracemalloc.start()
-        work()
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert arrival.size < peak < geodesic_bytes((40, 150, 150))
+        assert arrival.size < traced_peak(work) < geodesic_bytes((40, 150, 150))
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

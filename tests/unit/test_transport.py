@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import spsolve
 
+from tests.traced import traced_peak
 from tim3d.errors import ArgumentError, ConvergenceError, InputError
 from tim3d.kernels.conduction import multigrid, solver, stencil
 from tim3d.kernels.conduction.conduction import Electrodes, Physics, conduct, conduct_bytes
@@ -237,10 +236,11 @@ def test_the_plan_of_memory_holds() -> None:
     labels = random_labels((64, 61, 67))
     for axis, spacing in ((0, (1.0, 1.0, 1.0)), (2, (4.0, 1.0, 1.0)), (1, (1.0, 3.0, 3.0))):
         conduct(labels[:8], {0: 1.0, 1: 9.0})  # compiled
-        tracemalloc.start()
-        conduct(labels, {0: 1.0, 1: 9.0}, axis, spacing=spacing)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+        peak = traced_peak(
+            lambda axis=axis, spacing=spacing: conduct(
+                labels, {0: 1.0, 1: 9.0}, axis, spacing=spacing
+            )
+        )
         drive = Physics({0: 1.0, 1: 9.0}).drive(axis, spacing)
         planned = conduct_bytes(tuple(labels.shape[a] for a in drive.order), drive)
         assert 0.95 * planned < peak < planned + 2**19
