@@ -59,6 +59,7 @@ GROUPS = {
         "segment_images": "tim3d.stages.images.segment_images",
         "measure_images": "tim3d.stages.images.measure_images",
         "evaluate_images": "tim3d.stages.images.evaluate_images",
+        "fidelity_images": "tim3d.stages.images.fidelity_images",
     },
     "generate and simulate": {
         "generate": "tim3d.stages.generation.generate",

@@ -310,6 +310,13 @@ FILES |= {
     "evaluate_images": Row(
         {"folder": "stack/truth", "truth": "stack/truth", "phases": TWO, "csv": "scores.csv"}, makes="scores.csv"
     ),
+    "fidelity_images": Row(
+        {
+            "conditions": "series.csv", "phases": TWO, "in_pixels": True, "crop": 8, "draws": 20, "resamples": 20,
+            "csv": "series_scores.csv",
+        },
+        makes="series_scores.csv",
+    ),
     "table": Row({"samples": [A], "csv": "wide.csv"}, makes="wide.csv", after=("measure",)),
     "contact": Row(
         {"samples": [A], "bodies": ["pore", "solid"], "csv": "contact.csv"}, makes="contact.csv",
@@ -330,7 +337,7 @@ BY_HAND = {"paint", "take_painted"}
 WITHOUT_BLOCKS = {"solve", "calibrate", "count_points", "likeness"}
 OVERWRITES = sorted(
     set(TABLE)
-    - {"describe", "report", "inspect", "measure_images", "evaluate_images"}
+    - {"describe", "report", "inspect", "measure_images", "evaluate_images", "fidelity_images"}
     - {"table", "contact", "relate", "bond_line", "view"}
 )
 
@@ -370,6 +377,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     asked = table_of(found, names).replace("none,", "none,pore")
     (folder / "answers.csv").write_text(asked)
     (folder / "study.csv").write_text("\n".join(["sample,a,b,y", *rows]))
+    (folder / "series.csv").write_text(
+        "heat,real,generated\n1,stack/truth,second/truth\n2,second/truth,stack/truth\n"
+    )
     return folder
 
 

@@ -73,6 +73,14 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "resamples": 0, "level": 0.3, "seed": 1, "splits": "lists.csv", "subset": "train",
         },
     ),
+    "compare conditions": (
+        "fidelity_images",
+        {"conditions": "series.csv", "phases": TWO, "crop": 8, "draws": 20, "resamples": 20},
+        {
+            "conditions": "other.csv", "phases": Phases(solid=0, pore=1), "pixel_size": 5.0, "in_pixels": True,
+            "crop": 9, "lags": [1, 2], "by": "heat", "draws": 30, "resamples": 30, "copies": 0, "seed": 1,
+        },
+    ),
     "train a forest": (
         "train_strokes_images",
         {
@@ -107,6 +115,7 @@ ALIKE = {
     ("segment a list by a network", "device"),
     ("generate", "device"),
     ("measure", "in_pixels"),
+    ("compare conditions", "in_pixels"),
     ("train a network", "device"),
     ("train a network", "validation_fraction"),  # of two images one judges in any case
     ("evaluate", "accept_missing"),
@@ -130,6 +139,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.fromarray((noise > 90).astype(np.uint8)).save(folder / masks / f"{number}.png")
     (folder / "lists.json").write_text(json.dumps({"test": ["1"], "train": ["0", "1"]}))
     (folder / "lists.csv").write_text("name,set\n0,test\n")
+    (folder / "series.csv").write_text("heat,real,generated\n1,truth,truer\n2,truer,truth\n")
+    (folder / "other.csv").write_text("heat,real,generated\n1,truth,truth\n2,truer,truth\n")
     if find_spec("torch"):
         from tests.nets import encoder_file, tiny_checkpoint, untrained_diffusion
 

@@ -161,10 +161,11 @@ def test_a_table_gives_classes_and_numbers(tmp_path: Path) -> None:
     ("table", "text"),
     [
         ("file,material\n0.tif,Ag\n", "no row for 1.tif"),
-        ("name,material\n0.tif,Ag\n", "not a table of conditions"),
+        ("name,material\n0.tif,Ag\n", "no column 'file': it should be a table of conditions"),
+        ("file\n0.tif\n1.tif\n", "names no condition"),
         ("file,material\n0.tif,Ag\n1.tif,Ag\n", "the value 'Ag' only"),
         ("file,material\n0.tif,Ag\n1.tif,Cu\n1.tif,Zn\n", "two rows for 1.tif"),
-        ("file,material\n0.tif,Ag\n1.tif,Cu,new\n", "row 3 has more cells"),
+        ("file,material\n0.tif,Ag\n1.tif,Cu,new\n", "row 3 has 3 cells"),
         ("file,heat\n0.tif,200\n1.tif,25O\n", "the number 200 and the text '25O'"),
         ("file,heat\n0.tif,200\n1.tif,nan\n", "the number 200 and the text 'nan'"),
         ("file,heat\n0.tif,200\n1.tif,200.0\n", "the value '200' only"),

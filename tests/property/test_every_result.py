@@ -110,12 +110,12 @@ LOGARITHMS = ("_fit_mu",)
 # They make no volume of the sample or table of one: networks, images, text, figures and many samples.
 OTHERS = {
     "adapt", "annotate", "bond_line", "calibrate", "combine_labels", "confidence", "contact", "count_points", "embed",
-    "evaluate_images", "export", "fidelity", "fine_tune", "fit_imaging", "generate", "generate_images",
-    "import_generator", "import_network", "ingest", "inspect", "library", "likeness", "link_slices", "measure_images",
-    "paint", "plot", "points", "predict_images", "propagate", "relate", "render", "report", "sample_labels",
-    "segment_images", "segment_prompted", "simulate", "table", "take_painted", "train", "train_diffusion",
-    "train_generator", "train_images", "train_strokes", "train_strokes_images", "train_surrogate", "train_translator",
-    "translate", "tune_masks", "view",
+    "evaluate_images", "export", "fidelity", "fidelity_images", "fine_tune", "fit_imaging", "generate",
+    "generate_images", "import_generator", "import_network", "ingest", "inspect", "library", "likeness",
+    "link_slices", "measure_images", "paint", "plot", "points", "predict_images", "propagate", "relate", "render",
+    "report", "sample_labels", "segment_images", "segment_prompted", "simulate", "table", "take_painted", "train",
+    "train_diffusion", "train_generator", "train_images", "train_strokes", "train_strokes_images", "train_surrogate",
+    "train_translator", "translate", "tune_masks", "view",
 }  # fmt: skip
 
 

@@ -41,6 +41,7 @@ NAMES = [
     "evaluate_images",
     "export",
     "fidelity",
+    "fidelity_images",
     "fine_tune",
     "fit_imaging",
     "generate",

@@ -50,7 +50,7 @@ adapt rank give jitter reach least
 score parameters
 relabellings fields
 evaluate volumes edge entry
-sampler harmonise conditions stored
+sampler harmonise conditions stored copies
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.
@@ -72,7 +72,7 @@ FILES = {
     "segment_images.folder", "segment_images.out", "segment_images.model", "segment_images.splits",
     "measure_images.folder", "measure_images.csv", "measure_images.splits",
     "evaluate_images.folder", "evaluate_images.truth", "evaluate_images.csv", "evaluate_images.splits",
-    "evaluate_images.baseline",
+    "evaluate_images.baseline", "fidelity_images.conditions", "fidelity_images.csv",
     "paint.folder", "take_painted.folder",
     "train_images.folder", "train_images.masks", "train_images.model", "train_images.encoder_weights",
     "train_images.start_from", "train_images.splits",

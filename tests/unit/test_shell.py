@@ -36,6 +36,7 @@ BESIDE = {
     "evaluate": {"figure"},
     "calibrate": {"figure"},
     "evaluate_images": {"figure"},
+    "fidelity_images": {"figure"},
     "fidelity": {"figure"},
     "likeness": {"figure"},
     "describe": {"csv"},

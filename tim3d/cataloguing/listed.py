@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +14,7 @@ from tim3d.phases import Phases
 from tim3d.sources.grey_image import read_picture
 from tim3d.sources.image import read_pixels
 from tim3d.sources.labelled_image import read_micrograph
+from tim3d.sources.table_rows import TableRow, read_table
 from tim3d.sources.units import refuse_mistyped
 
 NEEDED = ("file", "phases", "pixel_size", "licence")
@@ -93,20 +92,13 @@ def read_list(path: str | Path) -> list[Listed]:
     InputError
         If the table or an image is missing, or a cell cannot be used; the row is named.
     """
-    where = Path(path)
-    if not where.is_file():
-        raise InputError(
-            f"no table of micrographs at {path}. It is CSV with the columns {', '.join(NEEDED)}"
-        )
-    try:
-        text = where.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text in UTF-8. Save it as CSV UTF-8") from error
-    (_, head), *rows = [*_rows(where, text)] or [(1, [])]
-    _check_head(where, head)
-    if not rows:
-        raise InputError(f"{path} has no row below its header: write one for each micrograph")
-    found = [_listed(where, number, head, cells) for number, cells in rows]
+    head, rows = read_table(
+        path,
+        f"a table of micrographs, CSV with {', '.join(NEEDED)}, and perhaps {', '.join(OTHERS)}",
+        NEEDED,
+    )
+    _check_head(Path(path), head)
+    found = [_listed(Path(path), row) for row in rows]
     names = [one.name for one in found]
     if twice := [name for place, name in enumerate(names) if name in names[:place]]:
         raise InputError(
@@ -115,45 +107,15 @@ def read_list(path: str | Path) -> list[Listed]:
     return found
 
 
-def _rows(table: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Number of its last line and cells of each row that is not blank."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        for cells in reader:
-            if cells:
-                yield reader.line_num, [cell.strip() for cell in cells]
-    except csv.Error as error:
-        raise InputError(
-            f"{table}, row {reader.line_num}: {error}; close each quote, and double one within a cell"
-        ) from error
-
-
 def _check_head(table: Path, head: list[str]) -> None:
-    """Refuse a header without the columns that are needed, or with others than are known."""
+    """Refuse a header with other columns than are known."""
     known = (*NEEDED, *OTHERS)
-    if missing := [name for name in NEEDED if name not in head]:
-        raise InputError(
-            f"{table} has no column {missing[0]!r}: a table of micrographs has {', '.join(NEEDED)}, and may have "
-            f"{', '.join(OTHERS)}"
-        )
     if unknown := [name for name in head if name not in known]:
         raise InputError(f"{table} has a column {unknown[0]!r}; known are {', '.join(known)}")
-    if twice := [name for name in head if head.count(name) > 1]:
-        raise InputError(f"{table} has two columns {twice[0]!r}: remove one")
 
 
-def _listed(table: Path, number: int, head: list[str], row: list[str]) -> Listed:
-    place = f"{table}, row {number}"
-    if len(row) != len(head):
-        cure = (
-            "put a cell with a comma in quotes"
-            if len(row) > len(head)
-            else "write a comma for each cell that is left empty"
-        )
-        raise InputError(
-            f"{place} has {len(row)} cells, and the header names {len(head)} columns: {cure}"
-        )
-    cells = dict(zip(head, row, strict=True))
+def _listed(table: Path, row: TableRow) -> Listed:
+    place, cells = row.place, row.cells
 
     def read(column: str, convert: Callable[[str], Value]) -> Value:
         return with_column(place, column, convert, cells.get(column, ""))

@@ -125,6 +125,7 @@ def _options_of_verb(name: str) -> Iterator[tuple[str, Option]]:
         "evaluate": [FIGURE],
         "calibrate": [FIGURE],
         "evaluate_images": [FIGURE],
+        "fidelity_images": [FIGURE],
         "describe": [CSV],
         "inspect": [FIGURE, JSON],
         "relate": [FIGURE],

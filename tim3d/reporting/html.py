@@ -18,6 +18,7 @@ from tim3d.plotting.style import length_text
 from tim3d.reporting import missing, page, results
 from tim3d.reporting.bond_line import BOND_LINE
 from tim3d.reporting.cleaning import CLEANING
+from tim3d.reporting.conditions import CONDITIONS
 from tim3d.reporting.correlations import CORRELATIONS
 from tim3d.reporting.evaluation import EVALUATION, evaluation_html
 from tim3d.reporting.fidelity import FIDELITY
@@ -334,6 +335,7 @@ SECTIONS = (
     Section("Training", _each(_annotation, _training)),
     IMAGES,
     BOND_LINE,
+    CONDITIONS,
     RELATION,
     LIBRARY,
     SAMPLES,

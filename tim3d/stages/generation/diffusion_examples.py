@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from tim3d.grid import Box, Triple, triple
 from tim3d.models.diffusion.examples import Examples, Voxels
 from tim3d.models.diffusion.network_file import AXES, AXIS, Condition
 from tim3d.phases import Phases
+from tim3d.sources.table_rows import read_table
 from tim3d.stages.generation.training_images import HELD_OUT, Micrographs, read_micrographs, split
 from tim3d.storage import store
 
@@ -169,23 +169,14 @@ def of_table(
 
 
 def _rows(table: str | Path) -> dict[str, dict[str, str]]:
-    try:
-        lines = Path(table).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{table} cannot be read: {error}") from error
-    read = list(csv.DictReader(lines))
-    for number, row in enumerate(read, 2):
-        if None in row:
-            raise InputError(
-                f"{table}: row {number} has more cells than the first line has names; a cell with a comma in it is "
-                'put into quotes, as "HPA, new"'
-            )
-    rows = [{str(k).strip(): (v or "").strip() for k, v in row.items()} for row in read]
-    if not rows or FILE not in rows[0] or len(rows[0]) < 2:
-        raise InputError(
-            f"{table} is not a table of conditions: its first line must name {FILE!r} and at least one condition, as "
-            f"{FILE},material,temperature"
-        )
+    what = (
+        f"a table of conditions, whose first line names {FILE!r} and at least one condition, as "
+        f"{FILE},material,temperature"
+    )
+    head, found_rows = read_table(table, what, [FILE])
+    if len(head) < 2:
+        raise InputError(f"{table} names no condition; it should be {what}")
+    rows = [row.cells for row in found_rows]
     found = {row[FILE]: row for row in rows}
     if len(found) < len(rows):
         twice = next(row[FILE] for row in rows if sum(r[FILE] == row[FILE] for r in rows) > 1)

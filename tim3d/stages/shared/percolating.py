@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tim3d.errors import MissingFieldError
 from tim3d.forecast import is_forecasting
+from tim3d.kernels.morphology.number_bits import bits_of_numbers
 from tim3d.stages.shared.results import results_of
 from tim3d.storage import store
 from tim3d.storage.schema import Field
@@ -59,10 +60,9 @@ def _both_faces(sample: str, node: str) -> Through:
 def through_bits(numbers: NDArray[np.uint32], through: Through) -> NDArray[np.uint8]:
     """Bit a of a voxel whose component percolates along axis a.
 
-    >>> through_bits(np.array([0, 3, 7], np.uint32), ((3,), (3, 7), ())).tolist()
-    [0, 3, 2]
+    >>> through_bits(np.array([[[0, 3, 7]]], np.uint32), ((3,), (3, 7), ())).tolist()
+    [[[0, 3, 2]]]
     """
-    bits = np.zeros(numbers.shape, np.uint8)
-    for axis, ids in enumerate(through):
-        bits |= np.isin(numbers, np.array(ids, np.uint32)).astype(np.uint8) << np.uint8(axis)
-    return bits
+    ids = sorted(set().union(*through))
+    bits = [sum((number in one) << axis for axis, one in enumerate(through)) for number in ids]
+    return bits_of_numbers(numbers, np.array(ids, np.uint32), np.array(bits, np.uint8))
