@@ -11,7 +11,9 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -157,6 +159,23 @@ def test_every_parameter_has_the_default_and_the_limits_of_the_table() -> None:
         if found.get(key) != expected.get(key)
     ]
     assert not wrong, "\n".join(sorted(wrong))
+
+
+def test_defaults_that_pages_quote_are_those_of_the_table() -> None:
+    """As in ``--overlap`` (0.5): of some verb or step whose option it is."""
+    taken: dict[str, set[float]] = {}
+    for (_, name), (default, _) in listed().items():
+        if re.fullmatch(r"[\d.]+", default):
+            taken.setdefault(name, set()).add(float(default))
+    root = Path(__file__).parents[2]
+    quoted = [
+        (page.name, option, float(number))
+        for page in (root / "README.md", *sorted((root / "docs").glob("*.md")))
+        for option, number in re.findall(r"`--([a-z-]+)` \(([\d.]*\d)\)", page.read_text())
+    ]
+    assert len(quoted) > 5
+    wrong = [one for one in quoted if one[2] not in taken.get(one[1].replace("-", "_"), ())]
+    assert not wrong, wrong
 
 
 if __name__ == "__main__":

@@ -183,7 +183,7 @@ FIGURES: Mapping[str, Drawn] = {
     "thickness_figure": _descriptor("thickness_share", plotting.thickness_figure),
     "distance_figure": _descriptor("distance_share", plotting.distance_figure),
     "correlation_figure": _descriptor("two_point_radial", plotting.correlation_figure),
-    "chord_figure": _descriptor("lineal_path", plotting.chord_figure),
+    "chord_figure": _descriptor("chord_length_count", plotting.chord_figure),
     "cluster_figure": _descriptor("two_point_cluster", plotting.cluster_figure),
     "curvature_figure": _descriptor("curvature_area", plotting.curvature_figure),
     "slice_shape_figure": Drawn(
