@@ -2,6 +2,7 @@
 
 from tim3d.kernels.morphology.offset_votes import Voting
 from tim3d.models.segmentation.bpartis import BPartIS
+from tim3d.models.segmentation.local_threshold import LocalThreshold
 from tim3d.models.segmentation.model_file import ModelFile, read_model, write_model
 from tim3d.models.segmentation.segmenter import EXACT, Map, Segmenter
 from tim3d.stages.segmentation.kinds import register
@@ -9,6 +10,7 @@ from tim3d.stages.segmentation.kinds import register
 __all__ = [
     "EXACT",
     "BPartIS",
+    "LocalThreshold",
     "Map",
     "ModelFile",
     "Segmenter",

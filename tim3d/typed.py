@@ -18,6 +18,7 @@ Samples = Sequence[str]
 SampleSlices = Mapping[str, slice]  # some slices of each; "" is the sample of the verb
 ModelFiles = str | Path | Sequence[str | Path]  # one, or several with commas
 Folder = str | Path
+Folders = str | Path | Sequence[str | Path]  # one, or several with commas
 Settings = Iterable[str]  # key=value, each with an option of its own
 # Names.
 Names = Sequence[str]

@@ -124,6 +124,53 @@ def test_the_baseline_otsu_is_made_of_the_grey_field_and_the_phases_of_the_truth
         tim3d.evaluate(url, field="objects", truth="objects", baseline="otsu", options=QUIET)
 
 
+def test_several_baselines_are_judged_as_if_each_were_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, true = str(tmp_path / "s.zarr"), (blobs(0) > 0).astype(np.uint8)
+    grey = np.rint(60 + 90 * true + np.random.default_rng(0).normal(0, 20, SHAPE)).astype(np.uint8)
+    two = Phases(pore=0, solid=1)
+    for name, values in {"grey": grey, "truth": true}.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", values)
+        phases = two if name == "truth" else None
+        tim3d.ingest(
+            tmp_path / f"{name}.tif", url, field=name, phases=phases, voxel_size=SIZE, shard=(4, 8, 8), options=QUIET
+        )  # fmt: skip
+    for name, level in (("phase", 80.0), ("third", 100.0)):
+        tim3d.segment(
+            url, method="fixed", thresholds=[level], phases=two, field="grey", out=name, options=QUIET
+        )  # fmt: skip
+    three = ("otsu", "adaptive", "third")
+    plan = [one.name for one in tim3d.plan("evaluate", url, baseline=three, options=QUIET)]
+    assert plan == ["grey_histogram", "grey_otsu/s0", "grey_adaptive/s0", "evaluate"]
+    assert (
+        main(["evaluate", url, "--baseline", ",".join(three), "--figure", str(tmp_path / "f.png")])
+        == 0
+    )
+    shown = capsys.readouterr().out
+    assert all(f"{one} (baseline)" in shown for one in ("grey_otsu", "grey_adaptive", "third"))
+    found = tim3d.evaluate(url, baseline=three, options=QUIET)
+    assert found.attrs["baseline_field"] == "grey_otsu,grey_adaptive,third"
+    for prefix, end, name in (
+        ("baseline_", "", "grey_otsu"), ("baseline_2_", "_2", "grey_adaptive"), ("baseline_3_", "_3", "third"),
+    ):  # fmt: skip
+        alone = tim3d.evaluate(url, baseline=name, options=QUIET)
+        for metric in ("iou", "iou_macro", "accuracy_z", "iou_low", "boundary_f1_macro_high"):
+            np.testing.assert_array_equal(found[prefix + metric], alone[f"baseline_{metric}"])
+        for metric in ("iou_macro_gain", "accuracy_gain"):
+            for limit in ("", "_low", "_high"):
+                assert float(found[f"{metric}{end}{limit}"]) == float(alone[f"{metric}{limit}"])
+    assert tim3d.plan("evaluate", url, baseline=three, options=QUIET) == []
+    for name in ("phase", "third", "truth"):
+        tim3d.label(url, field=name, keep=True, component=f"{name}_o", options=QUIET)
+    pieces = tim3d.evaluate(
+        url, field="phase_o", truth="truth_o", baseline=("third_o", "truth_o"), options=QUIET
+    )
+    assert float(pieces.baseline_2_panoptic_quality) == 1 > float(pieces.panoptic_quality)
+    with pytest.raises(ArgumentError, match="each once"):
+        tim3d.evaluate(url, baseline=("third", "third"), options=QUIET)
+
+
 def test_a_baseline_is_judged_as_if_it_were_alone(
     sample: tuple[str, dict[str, np.ndarray]],
 ) -> None:

@@ -201,6 +201,7 @@ LIGHT = {
         "segmenter_check",
         "stroke_forest",
         "stroke_training",
+        "local_threshold",
         "thresholds",
         "network_spec",
         "training_options",

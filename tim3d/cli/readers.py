@@ -205,6 +205,7 @@ READERS = {
         "SAMPLE=A:B,...",
     ),
     "Folder": Reader(values.path, "a path", "folder", "FOLDER"),
+    "Folders": Reader(values.model_files, "a folder, or several as {}", "otsu,adaptive", "FOLDER"),
     "CleaningSteps": Reader(
         _steps("CleaningSteps"),
         "steps, each with its phase and parameters, as {}",

@@ -18,9 +18,19 @@ from tim3d.storage.files import OBJECT_STORES
 from tim3d.verbs import VERBS
 
 # Types of arguments that name files or samples; an argument named sample is a path too.
-PATHS = {"str | Path", "Sources", "Images", "Samples", "Folder", "ModelFiles", "SampleSlices"}
+PATHS = {
+    "str | Path",
+    "Sources",
+    "Images",
+    "Samples",
+    "Folder",
+    "Folders",
+    "ModelFiles",
+    "SampleSlices",
+}
 # How several paths stand in one text.
 _SEVERAL: dict[str, Callable[[str], list[str]]] = {
+    "Folders": lambda text: text.split(","),
     "ModelFiles": lambda text: text.split(","),
     "SampleSlices": lambda text: [one.rpartition("=")[0] or one for one in text.split(",")],
 }

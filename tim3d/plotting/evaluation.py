@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from tim3d.lazy import xarray as xr
 from tim3d.plotting.style import STYLE, WIDTH, colours, length_unit
+from tim3d.stages.shared.agreement import prefixes
 
 METRICS = {
     "iou": "IoU",
@@ -42,11 +43,25 @@ def pooled(found: xr.Dataset, name: str) -> str:
     return f"pooled_{name}" if "image" in found.dims else name
 
 
+def baselines(found: xr.Dataset) -> list[str]:
+    """Names of what is judged beside a field."""
+    if not any(str(name).startswith("baseline_") for name in found.data_vars):
+        return []
+    return [one or "baseline" for one in str(found.attrs.get("baseline_field", "")).split(",")]
+
+
+def greys(found: xr.Dataset) -> list[tuple[str, str]]:
+    """Beginning of the names of variables, and shade of each set: what is judged is the darkest."""
+    starts = prefixes(1 + len(baselines(found)))
+    shades = np.linspace(0.6, 0.8, len(starts) - 1)
+    return list(zip(starts, ["#222222", *map(str, shades)], strict=True))
+
+
 def _phases(ax: Axes, found: xr.Dataset) -> None:
     names = [str(one) for one in found["phase"].values]
-    sets = [("", found.attrs.get("field", "masks"), "o")]
-    if f"baseline_{pooled(found, 'iou')}" in found:
-        sets.append(("baseline_", found.attrs.get("baseline_field", "baseline"), "x"))
+    others = baselines(found)
+    labels = [str(found.attrs.get("field", "masks")), *others]
+    sets = list(zip(prefixes(len(labels)), labels, "ox+1234"[: len(labels)], strict=True))
     for place, (phase, shade) in enumerate(colours(names).items()):
         for prefix, label, marker in sets:
             x = np.arange(len(METRICS)) + 0.12 * (place - (len(names) - 1) / 2)
@@ -76,9 +91,8 @@ def _units(ax: Axes, found: xr.Dataset) -> None:
     """Macro IoU by slice or image."""
     images = "image" in found.dims
     name = "iou_macro" if images else "iou_macro_z"
-    for prefix, color in (("", "#222222"), ("baseline_", "#999999")):
-        if prefix + name not in found:
-            continue
+    shades = greys(found)
+    for prefix, color in shades:
         values = found[prefix + name].values
         x, label = np.arange(len(values), dtype=float), "z"
         if not images:
@@ -111,11 +125,11 @@ def _short(name: str) -> str:
 def _objects(found: xr.Dataset) -> Figure:
     figure = Figure(figsize=(WIDTH / 2, 2.8), layout="constrained")
     ax = figure.subplots()
-    for prefix, color in (("", "#222222"), ("baseline_", "#999999")):
-        if f"{prefix}segmentation_accuracy" in found:
-            label = found.attrs[f"{prefix}field"]
-            values = found[f"{prefix}segmentation_accuracy"].values
-            ax.plot(found["threshold"].values, values, "o-", ms=3, lw=0.9, color=color, label=label)
+    for (prefix, color), label in zip(
+        greys(found), [found.attrs["field"], *baselines(found)], strict=True
+    ):
+        values = found[f"{prefix}segmentation_accuracy"].values
+        ax.plot(found["threshold"].values, values, "o-", ms=3, lw=0.9, color=color, label=label)
     ax.set(xlabel="least IoU of a match", ylabel="segmentation accuracy", ylim=(0, 1.01))
     ax.legend(fontsize=8)
     return figure

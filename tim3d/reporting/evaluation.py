@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from tim3d.lazy import xarray as xr
-from tim3d.plotting.evaluation import evaluation_figure
+from tim3d.plotting.evaluation import baselines, evaluation_figure
 from tim3d.reporting import page, table
 from tim3d.reporting.section import Parts, Section
 from tim3d.stages.segmentation.evaluate_objects import DEFINITIONS as OF_OBJECTS
-from tim3d.stages.shared.agreement import DEFINITIONS, GAINS, OF_PHASE
+from tim3d.stages.shared.agreement import DEFINITIONS, GAINS, OF_PHASE, gain_of, prefixes
 from tim3d.stages.shared.learnt_labels import LEARNT, said
 from tim3d.stages.shared.results import results_of
 from tim3d.storage import store
@@ -47,10 +47,10 @@ def _kinds(found: xr.Dataset) -> tuple[str, ...]:
 
 def _sets(found: xr.Dataset) -> list[str]:
     """Names of what is judged."""
-    names = [str(found.attrs.get("field", "masks"))]
-    if any(str(n).startswith("baseline_") for n in found.data_vars):
-        names.append(f"{found.attrs.get('baseline_field') or 'baseline'} (baseline)")
-    return names
+    return [
+        str(found.attrs.get("field", "masks")),
+        *(f"{one} (baseline)" for one in baselines(found)),
+    ]
 
 
 def _columns(found: xr.Dataset) -> list[str]:
@@ -62,7 +62,7 @@ def _rows(found: xr.Dataset, kind: str) -> list[list[str]]:
     sets = _sets(found)
     rows = []
     for name in DEFINITIONS:
-        for label, prefix in zip(sets, ("", "baseline_"), strict=False):
+        for label, prefix in zip(sets, prefixes(len(sets)), strict=True):
             key = f"{prefix}{kind}_{name}" if kind else prefix + name
             cells = _cells(found, key, name in OF_PHASE)
             rows.append([name, *([label] if len(sets) > 1 else []), *cells])
@@ -96,18 +96,18 @@ def _image_rows(found: xr.Dataset) -> list[list[str]]:
 
 def _object_rows(found: xr.Dataset) -> list[list[str]]:
     """A row for each metric of objects, with a column for each set of numbers."""
-    prefixes = ("", "baseline_")[: len(_sets(found))]
-    rows = [["true objects", *[str(int(found["true_objects"]))] * len(prefixes)]]
+    starts = prefixes(len(_sets(found)))
+    rows = [["true objects", *[str(int(found["true_objects"]))] * len(starts)]]
     for name in OF_OBJECTS:
         if name == "segmentation_accuracy":
             continue
-        values = [found[prefix + name] for prefix in prefixes]
+        values = [found[prefix + name] for prefix in starts]
         shown = [str(int(v)) if name == "objects" else _number(v) for v in values]
         unit = values[0].attrs["units"]
         rows.append([name if unit == "1" else f"{name} ({unit})", *shown])
     levels = found["threshold"].values
     for level in (levels[0], levels[5]):
-        cells = [_number(found[f"{p}segmentation_accuracy"].sel(threshold=level)) for p in prefixes]
+        cells = [_number(found[f"{p}segmentation_accuracy"].sel(threshold=level)) for p in starts]
         rows.append([f"segmentation_accuracy at {level:g}", *cells])
     return rows
 
@@ -128,8 +128,11 @@ def says(found: xr.Dataset) -> Iterator[str]:
         yield (
             f"In brackets: {100 * a['level']:g} % intervals of {a['resamples']} resamples of the {unit}s{runs}."
         )
-    for name in GAINS if f"{GAINS[0]}_gain" in found else ():
-        yield f"{name} minus that of the baseline: {_ranged(found, f'{name}_gain')}."
+    others = baselines(found)
+    for one, prefix in zip(others, prefixes(1 + len(others))[1:], strict=True):
+        what = "the baseline" if len(others) == 1 else one
+        for name in GAINS:
+            yield f"{name} minus that of {what}: {_ranged(found, f'{name}_{gain_of(prefix)}')}."
     yield from _learnt(found)
 
 
@@ -165,7 +168,7 @@ def _caption(found: xr.Dataset) -> str:
     """Caption of the figure."""
     if "threshold" in found.dims:
         return "Accuracy of objects by threshold."
-    grey = "; grey: of the baseline" if len(_sets(found)) > 1 else ""
+    grey = "; greys: of the baselines, the first darkest" if len(_sets(found)) > 1 else ""
     return (
         "Left: metrics of each phase with their intervals; grey marks are the chance level of the boundary F1. "
         f"Right: mean IoU over the phases along z{grey}."

@@ -185,6 +185,11 @@ class PromptedSegmenter(Segmenter):
         found = self.rule.result(masks, image, self.prompting.names)
         return {name: values[None] for name, values in found.items()}
 
+    @property
+    def embedding_floats(self) -> int:
+        """Numbers in the embedding of a window."""
+        return sum(math.prod(one) for one in self.network.shapes(self.pixels))
+
     def scaled(self, grey: Array) -> Image:
         """Grey values from 0 to 255, cut at both."""
         share = (grey.astype(np.float32) - np.float32(self.black)) * np.float32(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError, CheckpointError, InputError
 from tim3d.grid import Box, Triple
@@ -120,14 +121,7 @@ class Opened:
     def __call__(self, grey: Array, place: Box) -> Maps:
         """Labels, numbers and mutual information of a window."""
         values, doubt = self.raw(in_unit_range(grey[0]), place)
-        y, x = np.indices(values.shape[1:], np.float32)
-        middle = np.stack(
-            [y + np.float32(UNIT) * np.tanh(values[1]), x + np.float32(UNIT) * np.tanh(values[0])]
-        )
-        spread = np.exp(np.float64(SPREAD) * values[[3, 2]]).astype(np.float32) / np.float32(
-            UNIT**2
-        )
-        numbers = instances_of(_sigmoid(values[4]), middle, spread, self.how.least)[None]
+        numbers = numbers_in(values, self.how.least)[None]
         found: dict[str, Array] = {LABELS: (numbers > 0).astype(np.uint8), "particles": numbers}
         return found | ({"mutual_information": doubt[None]} if self.how.passes else {})
 
@@ -160,6 +154,16 @@ class Opened:
         sizes = [block.bn2.num_features for block in self.network.dropping()]
         draws = [torch.from_numpy(draw.random(size, np.float32)) for size in sizes]
         return [one.to(self.how.device) for one in draws]
+
+
+def numbers_in(values: Array, least: int) -> NDArray[np.uint32]:
+    """Numbers of the particles of an image from the output of the network (5, y, x)."""
+    y, x = np.indices(values.shape[1:], np.float32)
+    middle = np.stack(
+        [y + np.float32(UNIT) * np.tanh(values[1]), x + np.float32(UNIT) * np.tanh(values[0])]
+    )
+    spread = np.exp(np.float64(SPREAD) * values[[3, 2]]).astype(np.float32) / np.float32(UNIT**2)
+    return instances_of(_sigmoid(values[4]), middle, spread, least)
 
 
 def in_unit_range(grey: Array) -> Array:

@@ -29,7 +29,7 @@ from tim3d.stages.shared.agreement import (
     stacked,
 )
 from tim3d.stages.shared.verb import Task, Verb
-from tim3d.typed import Folder, Merges
+from tim3d.typed import Folder, Folders, Merges
 
 WHOLE = (slice(None), slice(None))
 
@@ -39,7 +39,7 @@ def evaluate_images(
     folder: Folder,
     truth: Folder,
     *,
-    baseline: Folder | None = None,
+    baseline: Folders | None = None,
     phases: Phases | None = None,
     true_phases: Phases | None = None,
     merge: Merges | None = None,
@@ -63,9 +63,9 @@ def evaluate_images(
         Folder of the masks that are judged.
     truth : path
         Folder of the true masks.
-    baseline : path, optional
-        Another folder of masks of the same names that is judged beside it (default: none). Take
-        that of a threshold, as of ``tim3d segment-images --method otsu``.
+    baseline : path or several, optional
+        Other folders of masks of the same names that are judged beside it (default: none). Take
+        those of thresholds, as of ``tim3d segment-images --method otsu`` and ``--method adaptive``.
     phases : Phases, optional
         Names and values in the masks (default: as tim3d segment-images recorded them).
     true_phases : Phases, optional
@@ -97,8 +97,8 @@ def evaluate_images(
         IoU, Dice, precision, recall, boundary F1 and its chance level, and the error of the area
         fraction, of every phase by image; means over phases, `iou_micro` and `accuracy` by image;
         ``mean_METRIC`` over images, ``pooled_METRIC`` over all pixels, with the limits ``_low`` and
-        ``_high`` of their intervals; the same of the baseline, and what is gained; the pooled
-        `confusion`.
+        ``_high`` of their intervals; the same of each baseline (`tim3d.evaluate`), and what is
+        gained; the pooled `confusion`.
 
     Raises
     ------
@@ -116,21 +116,29 @@ def evaluate_images(
     pairs = paired(images, images_in(truth), names, accept_missing=accept_missing)
     found = phases_of(Path(folder), phases)
     true, merged = true_phases or found, dict(merge or {})
+    folders = _folders(baseline)
+    others = [_of_all(images_in(one), pairs, one) for one in folders]
     readings = {"": Reading(found, merged)}
-    others: dict[str, Path] = {}
-    if baseline is not None:
-        others = _of_all(images_in(baseline), pairs, baseline)
-        readings["baseline"] = Reading(_recorded(Path(baseline), found), merged)
+    readings |= {str(one): Reading(_recorded(one, found), merged) for one in folders}
     common = _common(readings, Reading(true, merged))
     compared_pairs = {
-        name: ((mask, *filter(None, [others.get(name)])), true_mask)
+        name: ((mask, *(one[name] for one in others)), true_mask)
         for name, (mask, true_mask) in pairs.items()
     }
     comparing = ComparingImages(
         compared_pairs, tuple(readings.values()), Reading(true, merged), common, tolerance,
-        resampling, target,
+        resampling, target, tuple(one.name for one in folders),
     )  # fmt: skip
     return Task(comparing.plans, comparing.run)
+
+
+def _folders(given: Folders | None) -> list[Path]:
+    """Folders of baselines, each once."""
+    folders = [] if given is None else [given] if isinstance(given, str | Path) else list(given)
+    paths = [Path(one) for one in folders]
+    if len({one.resolve() for one in paths}) < len(paths):
+        raise ArgumentError(f"--baseline {','.join(map(str, paths))}: folders, each once")
+    return paths
 
 
 def _recorded(folder: Path, otherwise: Phases) -> Phases:
@@ -141,9 +149,7 @@ def _recorded(folder: Path, otherwise: Phases) -> Phases:
         return otherwise
 
 
-def _of_all(
-    there: dict[str, Path], wanted: Mapping[str, object], folder: Folder
-) -> dict[str, Path]:
+def _of_all(there: dict[str, Path], wanted: Mapping[str, object], folder: Path) -> dict[str, Path]:
     """Masks of a baseline, one for every image that is judged."""
     if missing := [name for name in wanted if name not in there]:
         raise InputError(
@@ -192,8 +198,8 @@ def _common(folders: Mapping[str, Reading], truth: Reading) -> tuple[str, ...]:
 class ComparingImages:
     """Masks that are compared with the truth.
 
-    `masks` are of each image the judged mask, that of the baseline if there is one, and the truth;
-    `readings` are of the judged masks and of those of the baseline.
+    `masks` are of each image the judged mask, those of the baselines, and the truth; `readings` are
+    of the judged masks and of those of the baselines, `baselines` the names of their folders.
     """
 
     masks: Mapping[str, tuple[tuple[Path, ...], Path]]
@@ -203,6 +209,7 @@ class ComparingImages:
     tolerance: float
     resampling: Resampling
     target: Path | None
+    baselines: tuple[str, ...] = ()
 
     def plans(self) -> list[Outline]:
         """One line."""
@@ -212,17 +219,18 @@ class ComparingImages:
         """Compare, and write the table."""
         each = [self._counts(*paths) for paths in self.masks.values()]
         counts = [stacked([one[n] for one in each], len(self.common)) for n in range(len(each[0]))]
-        baseline = counts[1] if len(counts) > 1 else None
-        found = evaluated(counts[0], baseline, self.common, IMAGES, self.resampling)
+        found = evaluated(counts[0], counts[1:], self.common, IMAGES, self.resampling)
         pixels = sum(math.prod(shape_of(true)) for _, true in self.masks.values())
         found = found.assign_coords(image=np.array(list(self.masks), object)).assign_attrs(
-            tolerance_pixels=self.tolerance, pixels_without_truth=pixels - found.attrs["voxels"]
+            tolerance_pixels=self.tolerance,
+            pixels_without_truth=pixels - found.attrs["voxels"],
+            baseline_field=",".join(self.baselines),
         )
         write_table(found, self.target)
         return found
 
     def _counts(self, masks: tuple[Path, ...], truth: Path) -> list[Agreement]:
-        """Counts of an image: of the judged mask, and of that of the baseline."""
+        """Counts of an image: of the judged mask, and of those of the baselines."""
         true = self.truth.ranks(truth, self.common)
         widths = half_widths(self.tolerance, (1.0, 1.0))
         counts = []

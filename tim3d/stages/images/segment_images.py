@@ -21,6 +21,7 @@ from tim3d.errors import ArgumentError, InputError, MemoryPlanError
 from tim3d.kernels.image.threshold import BLURS, is_dark
 from tim3d.lazy import xarray as xr
 from tim3d.models.promptable.mask_rules.objects import AsObjects
+from tim3d.models.segmentation.local_threshold import METHOD
 from tim3d.models.segmentation.segmenter import Segmenter
 from tim3d.phases import Phases
 from tim3d.sources.base import reading
@@ -52,7 +53,7 @@ def segment_images(
     model: str | Path | None = None,
     prompts: PromptWord | None = None,
     masks: MaskWord | None = None,
-    method: Literal["otsu", "multi-otsu", "fixed"] | None = None,
+    method: Literal["otsu", "multi-otsu", "adaptive", "fixed"] | None = None,
     thresholds: GreyValues | None = None,
     phases: Phases | None = None,
     merge: Merges | None = None,
@@ -87,8 +88,9 @@ def segment_images(
     masks : MaskRule, optional
         What becomes of the masks of prompts: objects, grains or materials, or file:path=rules.json
         of tim3d tune-masks (default: objects, with prompts).
-    method : {"otsu", "multi-otsu", "fixed"}
-        How thresholds are found in the histogram of each image (needed without a model).
+    method : {"otsu", "multi-otsu", "adaptive", "fixed"}
+        How thresholds are found in the histogram of each image (needed without a model). Adaptive
+        cuts each pixel at the mean of 21 x 21 pixels around it, less 5/255 of the range.
     thresholds : sequence of float, optional
         Grey values that part the classes (needed by the method fixed).
     phases : Phases, optional
@@ -216,7 +218,7 @@ def _by_thresholds(
         raise ArgumentError(
             "thresholds need names for the phases, darkest first: --phases pore=0,solid=1"
         )
-    if method not in ("otsu", "multi-otsu", "fixed") or blur not in BLURS:
+    if method not in ("otsu", "multi-otsu", METHOD, "fixed") or blur not in BLURS:
         raise ArgumentError(
             f"no method {method!r} or blur {blur!r}; see  tim3d segment-images --help"
         )
@@ -232,7 +234,9 @@ def _by_thresholds(
         raise ArgumentError(
             f"thresholds {list(levels)} are not ascending: write them in ascending order"
         )
-    expected = {"otsu": 2, "fixed": len(levels or ()) + 1}.get(method, max(2, len(phases)))
+    expected = {"otsu": 2, METHOD: 2, "fixed": len(levels or ()) + 1}.get(
+        method, max(2, len(phases))
+    )
     if len(phases) != expected:
         raise ArgumentError(
             f"{method} gives {expected} classes, and {len(phases)} phases are named ({', '.join(phases)})"

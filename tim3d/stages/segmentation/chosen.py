@@ -18,6 +18,7 @@ from tim3d.forecast import expected
 from tim3d.kernels.image.threshold import is_dark, multi_otsu, otsu
 from tim3d.models.segmentation import checkpoint
 from tim3d.models.segmentation.by_network import network_segmenter
+from tim3d.models.segmentation.local_threshold import LocalThreshold
 from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.predictor import Predictor
 from tim3d.models.segmentation.segmenter import Segmenter
@@ -109,6 +110,22 @@ def given(segmenter: object, grey: Field) -> Chosen:
         return segmenter
 
     return Chosen(f"segmenter {segmenter.kind!r}", segmenter.classes, itself, itself)
+
+
+def locally(phases: Phases, grey: Field, blur: str = "none", polarity: str = "dark") -> Chosen:
+    """The segmenter by local thresholds, for two phases of which the first one stands out.
+
+    Raises
+    ------
+    ArgumentError
+        If the field holds other types than uint8 and uint16.
+    """
+    if grey.dtype not in ("uint8", "uint16"):
+        raise ArgumentError(
+            f"a local threshold cuts uint8 and uint16, and {grey.name!r} is {grey.dtype}: --method otsu, or prepare "
+            "a field of integers first"
+        )
+    return given(LocalThreshold(tuple(phases), blur=blur, polarity=polarity), grey)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,12 @@ from tim3d.errors import ArgumentError
 from tim3d.grid import Box
 from tim3d.kernels.morphology import boundary_bands
 from tim3d.lazy import xarray as xr
+from tim3d.stages.segmentation.baseline_labels import (
+    after_making,
+    baseline_names,
+    made_baselines,
+)
 from tim3d.stages.segmentation.evaluate_objects import Objects, is_numbered
-from tim3d.stages.segmentation.otsu_baseline import OTSU, after_otsu, by_otsu
 from tim3d.stages.shared.agreement import (
     SLICES,
     UNLABELLED,
@@ -35,7 +39,7 @@ from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema, store
 from tim3d.storage.advice import other_stack
 from tim3d.storage.schema import Field
-from tim3d.typed import Merges, SliceRange
+from tim3d.typed import Merges, Names, SliceRange
 
 
 @Verb
@@ -44,7 +48,7 @@ def evaluate(
     *,
     field: str = "phase",
     truth: str = "truth",
-    baseline: str | None = None,
+    baseline: Names | None = None,
     merge: Merges | None = None,
     slices: SliceRange = slice(None),
     tolerance: float | None = None,
@@ -69,10 +73,10 @@ def evaluate(
         The field of labels or numbers that is judged. Its codes may differ from those of the truth.
     truth : str
         The field that counts as true.
-    baseline : str, optional
-        Another field that is judged beside it (default: none). Take that of a threshold: otsu makes
-        the labels ``GREY_otsu`` by Otsu's method, of the grey field behind `field` and the phases of
-        the truth, the first of which is the darkest.
+    baseline : sequence of str, optional
+        Other fields that are judged beside it (default: none). Take those of thresholds: otsu makes
+        the labels ``GREY_otsu`` by Otsu's method, adaptive ``GREY_adaptive`` by a local one, of the
+        grey field behind `field` and the phases of the truth, the first of which is the darkest.
     merge : mapping of name to name, optional
         Phases that count as another one (default: none). They are those of `field` or of the
         baseline, as in ``{"shine_through": "pore"}``.
@@ -100,7 +104,8 @@ def evaluate(
         Of phases: `confusion` (truth, predicted) in voxels; IoU, Dice, precision, recall, boundary
         F1 and its chance level of every phase, over all voxels and by slice; their means over
         phases, `iou_micro` and `accuracy`; limits of intervals, ``METRIC_low`` and ``METRIC_high``;
-        the same of the baseline, and what is gained. Of objects: the metrics of
+        the same of the baseline, ``baseline_METRIC``, and what is gained, ``METRIC_gain``; of a second
+        baseline ``baseline_2_METRIC`` and ``METRIC_gain_2``. Of objects: the metrics of
         `tim3d.kernels.statistics.object_agreement`. The attribute `learnt_slices` names those from
         which the model, or its rule for masks, has learnt.
 
@@ -118,18 +123,16 @@ def evaluate(
     """
     judged = store.complete_field(sample, field, "segment")
     true = store.complete_field(sample, truth, "labels")
-    if baseline == OTSU and OTSU not in store.fields(sample):
-        made = by_otsu(sample, judged, true, options)
+    named, made = made_baselines(sample, judged, true, baseline_names(baseline), options)
+    if made:
         again = partial(
-            evaluate.task, sample, field=field, truth=truth, merge=merge, slices=slices, tolerance=tolerance,
-            resamples=resamples, level=level, run=run, seed=seed, out=out, options=options,
+            evaluate.task, sample, field=field, truth=truth, baseline=named, merge=merge, slices=slices,
+            tolerance=tolerance, resamples=resamples, level=level, run=run, seed=seed, out=out, options=options,
         )  # fmt: skip
-        does = f"compares {field!r} and {made.out!r} with {truth!r}"
-        return after_otsu(made, lambda name: again(baseline=name), does)
-    others = () if baseline is None else (store.complete_field(sample, baseline, "segment"),)
-    node = partial(
-        result_name, f"{field}_evaluation", truth=(truth, "truth"), baseline=(baseline, None)
-    )
+        does = f"compares {', '.join(map(repr, (field, *named)))} with {truth!r}"
+        return after_making(made, again, does)
+    others = tuple(store.complete_field(sample, one, "segment") for one in named)
+    node = partial(result_name, f"{field}_evaluation", truth=(truth, "truth"), baseline=(named, ()))
     resampling = Resampling(resamples, level, seed, run)
     resampling.check()
     if is_numbered(judged):
@@ -237,14 +240,13 @@ class Evaluating:
             )
             for number in range(len(self.fields))
         ]
-        rest = each[1] if len(each) > 1 else None
-        result = evaluated(each[0], rest, self.names, SLICES, self.resampling)
+        result = evaluated(each[0], each[1:], self.names, SLICES, self.resampling)
         depth = self.true.spacing_nm[0]
         z = (np.arange(first, last) + 0.5) * depth
         size = (last - first) * self.true.shape[1] * self.true.shape[2]
         about = {
             "field": self.fields[0].field.name, "truth_field": self.true.name,
-            "baseline_field": "".join(one.field.name for one in self.fields[1:]),
+            "baseline_field": ",".join(one.field.name for one in self.fields[1:]),
             "slices": list(self.planes), "tolerance_nm": self.tolerance,
             "voxels_without_truth": size - result.attrs["voxels"],
             **about_learnt(self.sample, self.fields[0].field.name, self.true, range(first, last)),

@@ -1,9 +1,9 @@
-"""The verb `fine_tune`: a promptable network learns from the objects of some labelled slices."""
+"""The verb `fine_tune`: an imported network learns from the objects of some labelled slices."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +13,14 @@ from tim3d.engine.clusters.memory import available_memory
 from tim3d.engine.passes.plan import size_text
 from tim3d.engine.passes.run import TORCH_BASE_BYTES
 from tim3d.errors import ArgumentError, MemoryPlanError, MixedRunError
-from tim3d.forecast import expect, expected
+from tim3d.forecast import expected
 from tim3d.models.promptable.file_network import FileNetwork
-from tim3d.models.promptable.importing import KIND
 from tim3d.models.promptable.mask_rules.objects import AsObjects
 from tim3d.models.promptable.prompting.grid import Grid
 from tim3d.models.promptable.tuning_data import Example, TuningOptions, digest, halves
 from tim3d.models.segmentation.model_file import read_model
 from tim3d.stages.segmentation.prompted import awaited_by, prompted
+from tim3d.stages.segmentation.tunable import Tunable, TunableMasks, embeddings_of, holds_embeddings
 from tim3d.stages.segmentation.tuning_examples import LabelledWindows
 from tim3d.stages.shared.awaited import cannot_plan
 from tim3d.stages.shared.verb import Task, Verb
@@ -58,10 +58,10 @@ def fine_tune(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Task[Path]:
-    """Fine-tune a promptable network on objects of labelled slices, and write it to `model`.
+    """Fine-tune a promptable network, or BPartIS, on objects of labelled slices; write it to `model`.
 
-    Prompts are drawn from the objects, as a user might give them. The best state on held-out
-    windows (the last ones) is kept. An interrupted training resumes and ends with the same bits.
+    Prompts are drawn from the objects, as a user might give them; BPartIS needs none. The best state
+    on held-out windows (the last ones) is kept. An interrupted training resumes and ends with the same bits.
     See docs/promptable.md.
 
     Parameters
@@ -128,7 +128,7 @@ def fine_tune(
     ArgumentError
         If the fields do not fit, or a number is out of range.
     CheckpointError
-        If `start_from` is damaged, or not a promptable network.
+        If `start_from` is damaged, or neither a promptable network nor BPartIS.
     MissingFieldError
         If a field is missing.
     InputError
@@ -154,17 +154,27 @@ def fine_tune(
     hint = "annotate" if labels == "annotation" else "labels"
     labelled = store.complete_field(sample, labels, hint)
     start = Path(start_from)
-    segmenter = prompted(
-        sample, grey, start, Grid(side=1), AsObjects(), window, halo, batch, device, embeddings
-    )
     numbers = tuple(range(grey.shape[0])[slices])
-    windows = LabelledWindows(sample, grey, labelled, segmenter, numbers, smallest)
+    windows: LabelledWindows[Any]
+    tunable: Tunable
+    if holds_embeddings(start):
+        if embeddings:
+            raise ArgumentError(f"{start} is BPartIS, which keeps none: leave out --embeddings")
+        tunable = embeddings_of(start, grey, window, halo, options)
+        windows = LabelledWindows(sample, grey, labelled, tunable, numbers, smallest)
+    else:
+        segmenter = prompted(
+            sample, grey, start, Grid(side=1), AsObjects(), window, halo, batch, device, embeddings
+        )
+        assert isinstance(segmenter.network, FileNetwork)
+        tunable = TunableMasks(segmenter.network, options)
+        windows = LabelledWindows(sample, grey, labelled, segmenter, numbers, smallest)
     windows.check()
     awaited = awaited_by(sample, grey, start) or (
         f"{sample}/{labels}" if expected("field", f"{sample}/{labels}") else ""
     )
     how = How(steps, every, validation_fraction, seed, device, threads, overwrite, progress)
-    tuning = FineTuning(windows, options, how, target, awaited)
+    tuning = FineTuning(windows, tunable, options, how, target, awaited)
     return Task(tuning.plans, tuning.run)
 
 
@@ -186,7 +196,8 @@ class How:
 class FineTuning:
     """Checked arguments of `fine_tune`."""
 
-    windows: LabelledWindows
+    windows: LabelledWindows[Any]
+    tunable: Tunable
     options: TuningOptions
     how: How
     target: Path
@@ -195,7 +206,7 @@ class FineTuning:
     def plans(self) -> list[Outline]:
         """One line, or nothing if the file holds this training; later steps may rely on the file."""
         if self.awaited:
-            self._expect()
+            self.tunable.expect(self.target)
             return cannot_plan("fine_tune", self.awaited)
         if not self.how.overwrite and self._is_done():
             return []
@@ -206,32 +217,19 @@ class FineTuning:
                 f"{self.windows.windows} windows; {size_text(free)} are free. Give fewer slices, --slices 0:20, or a "
                 "smaller --batch"
             )
-        self._expect()
+        self.tunable.expect(self.target)
         return [Outline("fine_tune", f"{self._described()}; at most {size_text(need)}")]
 
     def _described(self) -> str:
         y, x = self.windows.segmenter.pixels
-        more = f" and updates of rank {self.options.rank} of the encoder"
         return (
-            f"tunes the mask decoder{more if self.options.adapt == 'lora' else ''} of {self._network.path} on up to "
+            f"tunes {self.tunable.described()} on up to "
             f"{self.windows.windows} windows of {y}x{x} pixels, {self.how.steps} steps of up to {self.options.batch} "
             f"objects, into {self.target}"
         )
 
-    @property
-    def _network(self) -> FileNetwork:
-        network = self.windows.segmenter.network
-        assert isinstance(network, FileNetwork)
-        return network
-
-    def _expect(self) -> None:
-        base = self._network
-        encoder = (base.encoder or base.sha256) if self.options.adapt == "decoder" else ""
-        planned = replace(base, path=str(self.target), sha256="not tuned yet", encoder=encoder)
-        expect("network", str(self.target), planned)
-
     def _bytes(self) -> int:
-        step = self.options.bytes_for(self._network, self.windows.segmenter.pixels)
+        step = self.tunable.step_bytes(self.windows.segmenter.pixels)
         return TORCH_BASE_BYTES + self.windows.bytes + step
 
     @cached_property
@@ -245,7 +243,7 @@ class FineTuning:
         learn, judge = self.examples
         how = self.how
         return schema.fingerprint(
-            base=self._network.description(), learn=digest(learn), judge=digest(judge), options=self.options.record(),
+            base=self.tunable.asked(), learn=digest(learn), judge=digest(judge), options=self.options.record(),
             every=how.every, seed=how.seed, threads=how.threads,
         )  # fmt: skip
 
@@ -255,7 +253,7 @@ class FineTuning:
             return False
         file = read_model(self.target)
         record: dict[str, Any] = dict(file.description.get("training", {}))
-        if file.kind != KIND or record.get("question") != self.question:
+        if file.kind != self.tunable.kind or record.get("question") != self.question:
             raise MixedRunError(
                 f"{self.target} holds another network or training. Replace it with --overwrite, or write to another "
                 "file"
@@ -267,7 +265,6 @@ class FineTuning:
         if not self.how.overwrite and self._is_done():
             return self.target
         # torch takes seconds to load, and a plan does not need it
-        from tim3d.models.promptable.tuning import Tuning
         from tim3d.stages.shared.training import run_training
 
         learn, judge = self.examples
@@ -280,7 +277,7 @@ class FineTuning:
             "question": self.question, "windows": [len(learn), len(judge)], "held_out": held_out,
             "objects": [sum(len(one.objects) for one in part) for part in (learn, judge)],
         }  # fmt: skip
-        training = Tuning(self._network, learn, judge, self.options, about, self.how.seed)
+        training = self.tunable.training(learn, judge, about, self.how.seed)
         how = self.how
         return run_training(
             training, self.target, steps=how.steps, every=how.every, device=how.device, threads=how.threads,

@@ -46,7 +46,7 @@ class JudgedMasks:
         Where masks are kept.
     """
 
-    windows: LabelledWindows
+    windows: LabelledWindows[PromptedSegmenter]
     begin: MaskRule
     names: tuple[str, ...]
     folder: Path

@@ -11,11 +11,12 @@ from tim3d.errors import ArgumentError
 from tim3d.kernels.image.threshold import is_dark
 from tim3d.lazy import xarray as xr
 from tim3d.models.segmentation.dropout import Pass
+from tim3d.models.segmentation.local_threshold import METHOD
 from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.segmenter import Segmenter
 from tim3d.phases import Phases
 from tim3d.stages.segmentation import kinds
-from tim3d.stages.segmentation.chosen import Chosen, FromHistogram, given
+from tim3d.stages.segmentation.chosen import Chosen, FromHistogram, given, locally
 from tim3d.stages.segmentation.ensembles import ensemble_of, in_views
 from tim3d.stages.segmentation.inference import Segmentation
 from tim3d.stages.shared.field import DEFAULTS, Options
@@ -25,7 +26,7 @@ from tim3d.storage import store
 from tim3d.storage.schema import Field
 from tim3d.typed import Axes, GreyValues, Merges, ModelFiles, Window
 
-METHODS = ("otsu", "multi-otsu", "fixed")
+METHODS = ("otsu", "multi-otsu", "adaptive", "fixed")
 
 
 @Verb
@@ -33,7 +34,7 @@ def segment(
     sample: str,
     *,
     model: ModelFiles | None = None,
-    method: Literal["otsu", "multi-otsu", "fixed"] | None = None,
+    method: Literal["otsu", "multi-otsu", "adaptive", "fixed"] | None = None,
     segmenter: Segmenter | None = None,
     thresholds: GreyValues | None = None,
     phases: Phases | None = None,
@@ -65,9 +66,10 @@ def segment(
     model : path or several, optional
         A network trained by tim3d train (default: none, thresholds by the method). The kind that
         the file states chooses what reads it. Of several, the mean probability counts.
-    method : {"otsu", "multi-otsu", "fixed"}
+    method : {"otsu", "multi-otsu", "adaptive", "fixed"}
         How thresholds are found in the histogram of the whole volume (needed without a model).
-        Class k holds threshold[k-1] < grey <= threshold[k].
+        Class k holds threshold[k-1] < grey <= threshold[k]. Adaptive cuts each pixel at the mean of
+        21 x 21 pixels of its slice, less 5/255 of the range (`tim3d.segmenters.LocalThreshold`).
     segmenter : Segmenter, optional
         Any other one, a value of Python. Each of its `maps` becomes a field ``OUT_MAP``
         (docs/extend.md).
@@ -267,6 +269,8 @@ def _by_thresholds(
     phases.require_order("the darkest" if is_dark(asked["polarity"]) else "the brightest")
     _check_method(asked["method"], given, phases)
     check_thresholds(given or (), counted.field)
+    if asked["method"] == METHOD:
+        return locally(phases, counted.field, asked["blur"], asked["polarity"])
     levels = None if given is None else tuple(float(v) for v in given)
     return FromHistogram(counted, out, phases, asked, levels).chosen()
 
@@ -282,6 +286,7 @@ def _check_method(method: str, given: Sequence[float] | None, phases: Phases) ->
     if len(phases) != expected or expected < 2:
         cure = {
             "otsu": "For more phases: --method multi-otsu",
+            "adaptive": "For more phases: --method multi-otsu",
             "multi-otsu": "Name two phases or more: --phases pore=0,solid=1",
             "fixed": "Name one phase more than there are --thresholds",
         }
@@ -294,4 +299,4 @@ def _check_method(method: str, given: Sequence[float] | None, phases: Phases) ->
 def _classes(method: str, given: Sequence[float] | None, phases: Phases) -> int:
     if given is not None:
         return len(given) + 1
-    return 2 if method == "otsu" else len(phases)
+    return 2 if method in ("otsu", METHOD) else len(phases)

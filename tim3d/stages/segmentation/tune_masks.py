@@ -18,6 +18,7 @@ from tim3d.kernels.statistics.pooled_scores import SCORES
 from tim3d.models.promptable.mask_rules.base import MaskRule
 from tim3d.models.promptable.mask_rules.file import RULE_FILE, Tuned, record_of, write_tuned
 from tim3d.models.promptable.mask_rules.objects import AsObjects
+from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
 from tim3d.models.segmentation.training_record import Learnt
 from tim3d.stages.segmentation.mask_search import JudgedMasks, searched
 from tim3d.stages.segmentation.prompted import awaited_by, prompted
@@ -163,7 +164,7 @@ def _names(rule: MaskRule, asked: Names | None) -> tuple[str, ...]:
 class TuningMasks:
     """Checked arguments of `tune_masks`."""
 
-    windows: LabelledWindows
+    windows: LabelledWindows[PromptedSegmenter]
     names: tuple[str, ...]
     score: str
     target: Path

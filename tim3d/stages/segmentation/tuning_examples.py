@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple
-from tim3d.kernels.windows.lattice import Lattice
+from tim3d.kernels.windows.lattice import Array, Lattice
+from tim3d.models.promptable.kept import Kept
 from tim3d.models.promptable.object_prompts import objects_in
-from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
+from tim3d.models.promptable.promptable import Image
 from tim3d.models.promptable.prompting.field import voxels_in
 from tim3d.models.promptable.tuning_data import Example
 from tim3d.stages.segmentation.prompted import window_in
@@ -21,8 +23,33 @@ from tim3d.storage import store
 from tim3d.storage.schema import Field
 
 
+class Windowed(Protocol):
+    """Windows of a network in a volume."""
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Edges of a window."""
+
+    @property
+    def kept(self) -> Kept | None:
+        """Embeddings that are kept in the sample."""
+
+    @property
+    def embedding_floats(self) -> int:
+        """Numbers in the embedding of a window."""
+
+    def lattice(self, shape: Triple) -> Lattice | None:
+        """Lattice of the windows over a volume."""
+
+    def scaled(self, grey: Array) -> Image:
+        """Grey values from 0 to 255."""
+
+
+S = TypeVar("S", bound=Windowed)
+
+
 @dataclass(frozen=True)
-class LabelledWindows:
+class LabelledWindows(Generic[S]):
     """Windows of some slices, of which those with an object are learnt from.
 
     Parameters
@@ -31,7 +58,7 @@ class LabelledWindows:
         The sample.
     grey, labelled : Field
         Grey values; numbers of objects, or labels whose components are objects.
-    segmenter : PromptedSegmenter
+    segmenter : Windowed
         Has the windows, the range of grey values, and kept embeddings if there are any.
     slices : tuple of int
         Slices that are looked at.
@@ -42,7 +69,7 @@ class LabelledWindows:
     sample: str
     grey: Field
     labelled: Field
-    segmenter: PromptedSegmenter
+    segmenter: S
     slices: tuple[int, ...]
     smallest: int
 
@@ -57,7 +84,8 @@ class LabelledWindows:
         same = self.grey.name == self.labelled.name
         if self.grey.labels or same or not (self.labelled.labels or self._numbered):
             raise ArgumentError(
-                f"tuning needs grey values and objects or labels, not {self.grey.name!r} and {self.labelled.name!r}"
+                f"tuning needs grey values and objects or labels, not {self.grey.name!r} and {self.labelled.name!r}: "
+                "numbers of objects are uint16 or uint32, labels have --phases"
             )
         if self.grey.shape != self.labelled.shape:
             raise ArgumentError(
@@ -81,9 +109,8 @@ class LabelledWindows:
     @property
     def bytes(self) -> int:
         """Bytes of all of them with their embeddings, at most."""
-        pixels = self.segmenter.pixels
-        embedding = sum(math.prod(one) for one in self.segmenter.network.shapes(pixels))
-        return self.windows * (4 * embedding + 6 * math.prod(pixels))
+        window = 4 * self.segmenter.embedding_floats + 6 * math.prod(self.segmenter.pixels)
+        return self.windows * window
 
     @property
     def lattice(self) -> Lattice:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -43,6 +43,24 @@ OF_ALL = {
 DEFINITIONS = OF_PHASE | OF_ALL
 # Metrics in which a baseline is compared.
 GAINS = ("iou_macro", "accuracy", "boundary_f1_macro")
+
+
+def prefixes(count: int) -> tuple[str, ...]:
+    """Beginnings of the names of variables: of what is judged, and of each baseline.
+
+    >>> prefixes(3)
+    ('', 'baseline_', 'baseline_2_')
+    """
+    return ("", "baseline_", *(f"baseline_{n}_" for n in range(2, count)))[:count]
+
+
+def gain_of(prefix: str) -> str:
+    """End of the name of what is gained over the baseline of a prefix.
+
+    >>> gain_of("baseline_"), gain_of("baseline_2_")
+    ('gain', 'gain_2')
+    """
+    return f"gain{prefix.removeprefix('baseline')[:-1]}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +190,7 @@ IMAGES = Naming("image", "{}", "mean_{}", "pooled_{}")
 
 def evaluated(
     judged: Agreement,
-    baseline: Agreement | None,
+    baselines: Sequence[Agreement],
     names: tuple[str, ...],
     naming: Naming,
     resampling: Resampling,
@@ -181,14 +199,16 @@ def evaluated(
 
     Parameters
     ----------
-    judged, baseline : Agreement
-        Counts of every unit, for the labels that are judged and for others beside them.
+    judged : Agreement
+        Counts of every unit, for the labels that are judged.
+    baselines : sequence of Agreement
+        The same for others beside them.
     names : tuple of str
         Names of the phases.
     naming : Naming
         Names of the variables.
     resampling : Resampling
-        How intervals are found. Both are resampled alike, so that the interval of a gain is that of
+        How intervals are found. All are resampled alike, so that the interval of a gain is that of
         the difference on the same units.
 
     Raises
@@ -202,9 +222,9 @@ def evaluated(
     weights, run = resampling.drawn(judged.chosen(known).measures()["accuracy"])
     building = Building(known, weights, resampling.level, naming)
     variables = building.variables(judged, "")
-    if baseline is not None:
-        variables |= building.variables(baseline, "baseline_")
-        variables |= building.gains(judged, baseline)
+    for prefix, one in zip(prefixes(1 + len(baselines))[1:], baselines, strict=True):
+        variables |= building.variables(one, prefix)
+        variables |= building.gains(judged, one, gain_of(prefix))
     variables["confusion"] = _matrix(judged)
     labels = np.array(names, dtype=object)
     coordinates = {"phase": labels, "truth": labels, "predicted": labels}
@@ -250,14 +270,14 @@ class Building:
             found |= self._limits(key, name, resampled.get(name))
         return found
 
-    def gains(self, one: Agreement, other: Agreement) -> dict[str, Any]:
+    def gains(self, one: Agreement, other: Agreement, gain: str) -> dict[str, Any]:
         """How much better the first is than the second, with intervals over the same resamples."""
         pairs = [it.chosen(self.known) for it in (one, other)]
         pooled = [it.added().measures() for it in pairs]
         resampled = [self._resampled(it) for it in pairs]
         found: dict[str, Any] = {}
         for name in GAINS:
-            key = f"{name}_gain"
+            key = f"{name}_{gain}"
             found |= self._entry(key, name, pooled[0][name] - pooled[1][name], "minus the baseline")
             drawn = resampled[0][name] - resampled[1][name] if resampled[0] else None
             found |= self._limits(key, name, drawn)
