@@ -6,7 +6,7 @@
 The bare network gets normalised float32 tensors and its logits are thrown away. Stitching starts at
 the grey slab of a block and ends with its labels: gathering, normalisation, argmax and placing are
 inside. The two take turns, and the ratio is that of neighbouring turns, so that a change of the
-machine's speed hits both.
+machine's speed hits both. Seconds are those of the processor with one thread, of the wall with more.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def measure(name: str, lattice: Lattice, predictor: Predictor, repeats: int) -> 
     def stitched() -> None:
         segment_core(predictor, lattice, whole, volume, whole)
 
-    pairs = [(seconds(bare), seconds(stitched)) for _ in range(repeats + 1)][1:]
+    count = predictor.threads
+    pairs = [(seconds(bare, count), seconds(stitched, count)) for _ in range(repeats + 1)][1:]
     bare_seconds, stitched_seconds = (
         statistics.median(column) for column in zip(*pairs, strict=True)
     )
@@ -95,11 +96,12 @@ def measure(name: str, lattice: Lattice, predictor: Predictor, repeats: int) -> 
     )
 
 
-def seconds(work: Callable[[], None]) -> float:
-    """Wall time of one call."""
-    began = time.perf_counter()
+def seconds(work: Callable[[], None], threads: int) -> float:
+    """Time of one call: of the processor for one thread, which other programs do not change."""
+    clock = time.process_time if threads == 1 else time.perf_counter
+    began = clock()
     work()
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def predictor_for(folder: str, spec: UNetSpec, threads: int, batch: int) -> Predictor:

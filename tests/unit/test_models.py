@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,7 +15,9 @@ import torch
 from tim3d.errors import ArgumentError, CheckpointError, DeviceError
 from tim3d.grid import Box
 from tim3d.kernels.windows.lattice import blend_lattice, crop_lattice, slice_lattice
-from tim3d.models.segmentation import torchvision_shim
+from tim3d.kernels.windows.stitching import EmptyRule, HostMemory
+from tim3d.models.segmentation import inference, torchvision_shim
+from tim3d.models.segmentation.blending import DeviceMemory, memory_for
 from tim3d.models.segmentation.checkpoint import Description, Normalisation, save
 from tim3d.models.segmentation.families import read_spec
 from tim3d.models.segmentation.inference import Predictor, halving, ready, segment_core
@@ -140,6 +144,78 @@ def test_blended_probabilities_sum_to_one(predictor):
     assert np.array_equal(
         np.take_along_axis(out["probabilities"], out["labels"][None], 0)[0], highest
     )
+
+
+@pytest.mark.parametrize("empty", [None, EmptyRule(7, (0.5, 0.25, 0.25))])
+def test_windows_blended_on_a_device_give_what_they_give_in_memory(predictor, monkeypatch, empty):
+    volume = grey((2, 37, 21))
+    volume[0] = 7
+    lattice = blend_lattice(volume.shape, (1, 16, 16), (0, 8, 8))
+    for core in (Box.whole(volume.shape), Box((0, 3, 2), (2, 30, 21))):
+        how = {"core": core, "outputs": ("labels", "probabilities", "shares"), "empty": empty}
+        expected = segment(predictor, lattice, volume, **how)
+        with monkeypatch.context() as patched:
+            memory = DeviceMemory(torch.device("cpu"))
+            patched.setattr(inference, "memory_for", lambda *_, memory=memory: memory)
+            found = segment(predictor, lattice, volume, **how)
+        for name, values in expected.items():
+            assert found[name].dtype == values.dtype
+            np.testing.assert_array_equal(found[name], values)
+
+
+def test_windows_are_blended_on_a_gpu_that_has_room(monkeypatch):
+    lattice, core = blend_lattice((4, 32, 32), (1, 16, 16), (0, 8, 8)), Box.whole((4, 32, 32))
+    needed = 4 * (3 + 3) * 4 * 32 * 32
+    chosen = []
+    for free in (4 * needed, 4 * needed - 1):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 2 * free))
+        chosen.append(type(memory_for(torch.device("cuda"), lattice, core, 3)))
+    assert chosen == [DeviceMemory, HostMemory]
+    assert isinstance(memory_for(torch.device("cpu"), lattice, core, 3), HostMemory)
+    crop = crop_lattice((4, 32, 32), (1, 16, 16), (0, 4, 4))
+    assert isinstance(memory_for(torch.device("cuda"), crop, core, 3), HostMemory)
+
+
+def test_two_blocks_share_a_device_and_one_calls_it_at_a_time(predictor, monkeypatch):
+    volume = grey((4, 16, 16))
+    lattice, calls, blocks = slice_lattice(volume.shape, 4), [0], [0]
+    expected = segment(predictor, lattice, volume)["labels"]
+    most = {"calls": 0, "blocks": 0}
+    both_are_in = threading.Event()
+
+    class Stage(threading.BoundedSemaphore):
+        def __enter__(self):
+            self.acquire()
+            blocks[0] += 1
+            most["blocks"] = max(most["blocks"], blocks[0])
+            if blocks[0] == 2:
+                both_are_in.set()
+
+        def __exit__(self, *_):
+            blocks[0] -= 1
+            self.release()
+
+    def before(*_):
+        calls[0] += 1
+        most["calls"] = max(most["calls"], calls[0])
+        assert both_are_in.wait(30)
+
+    def after(*_):
+        calls[0] -= 1
+
+    loaded = ready(predictor)
+    hooks = (
+        loaded.model.register_forward_pre_hook(before),
+        loaded.model.register_forward_hook(after),
+    )
+    busy = dataclasses.replace(loaded, stage=Stage(2), call=threading.Lock())
+    monkeypatch.setitem(inference.loaded_networks, predictor, busy)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: segment(predictor, lattice, volume)["labels"], range(4)))
+    for hook in hooks:
+        hook.remove()
+    assert most == {"calls": 1, "blocks": 2}
+    assert all(np.array_equal(one, expected) for one in found)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, ">u2", np.int16, np.float32, np.float64])

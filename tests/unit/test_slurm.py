@@ -55,11 +55,11 @@ def test_a_job_on_gpu_nodes_starts_a_worker_for_each_gpu(tmp_path: Path) -> None
     text = script(site)
     assert "#SBATCH --gres=gpu:2\n" in text
     assert "apptainer exec --nv a.sif python -m dask cuda worker tcp://10.0.0.1:8786" in text
-    assert "--nthreads 3" in text
+    assert "--nthreads 8" in text
     assert (
         "--lifetime" not in text
     )  # dask-cuda's command has no such option: it goes by the environment
-    assert (site.workers_per_job, site.threads, slurm.worker_memory(site)) == (2, 3, 64 * 2**30)
+    assert (site.workers_per_job, site.threads, slurm.worker_memory(site)) == (2, 8, 64 * 2**30)
 
 
 def test_own_directives_for_gpus_take_the_place_of_ours() -> None:

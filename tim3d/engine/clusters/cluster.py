@@ -105,8 +105,8 @@ def cluster(
     workers : int, optional
         Worker processes, with slurm jobs (default: one per core or GPU).
     threads : int, optional
-        Threads of a worker (default: 1; 3 with cuda). With ``cuda`` one reads, one computes and one
-        writes.
+        Threads of a worker (default: 1; with ``cuda`` an equal share of the cores, 3 to 8). With
+        ``cuda`` the blocks of some are read and written while those of others are computed.
     memory_bytes : int, optional
         Memory limit of a worker (default: an equal share of what this machine has free).
     site : path, optional
@@ -197,7 +197,7 @@ def _start(
     if kind == "local":
         return _local(workers or os.cpu_count() or 1, threads or 1, memory, tls)
     if kind == "cuda":
-        return _cuda(workers, threads or 3, memory, tls)
+        return _cuda(workers, threads or threads_beside(workers), memory, tls)
     if "://" in kind:
         return _address(kind, tls)
     raise ArgumentError(
@@ -237,6 +237,20 @@ def _local(
         yield Cluster("local", client, workers, threads, limit)
 
 
+def threads_beside(workers: int | None) -> int:
+    """Threads of a worker with a GPU: an equal share of the cores, 3 to 8.
+
+    A block is read, computed and written by one thread. Reading and writing a voxel takes one
+    thread longer than a large GPU needs to compute it, so that three threads would leave it
+    waiting (docs/scale.md).
+    """
+    from distributed.diagnostics import nvml
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    gpus = workers or nvml.device_get_count() or 1
+    return max(3, min(8, (cores or 1) // gpus))
+
+
 @contextlib.contextmanager
 def _cuda(
     workers: int | None, threads: int, memory: int | None, tls: str | Path | None
@@ -265,7 +279,8 @@ def _cuda(
             )
         except Exception as error:  # the driver's own errors share no base class
             raise DeviceError(
-                f"cluster 'cuda' found no usable GPU ({error}). Use --cluster local"
+                f"cluster 'cuda' found no usable GPU for each worker ({error}). Give fewer --workers, or "
+                "use --cluster local"
             ) from error
         client = stack.enter_context(Client(stack.enter_context(made)))
         quiet_and_quick(client)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,28 @@ Batch: TypeAlias = tuple[Array, list[Triple]]
 Predict: TypeAlias = Callable[[Iterator[Batch]], Iterator[Batch]]
 
 SIGMA_PER_WINDOW = 1 / 8
+
+
+class Memory(Protocol):
+    """Memory in which results are put together; by default numpy's."""
+
+    def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
+        """Array of zeros there."""
+
+    def from_numpy(self, array: Array) -> Any:
+        """The same values there, where those of `predict` are."""
+
+
+class HostMemory:
+    """Memory of this process."""
+
+    def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        """Array of zeros."""
+        return np.zeros(shape, dtype)
+
+    def from_numpy(self, array: Array) -> Array:
+        """The array itself."""
+        return array
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +159,8 @@ def stitch(
     dtype: npt.DTypeLike = np.float32,
     batch: int = 1,
     empty: EmptyRule | None = None,
-) -> Array:
+    memory: Memory = HostMemory(),  # noqa: B008
+) -> Any:
     """Result of a network in a core: bit for bit the same box of the result for the whole volume.
 
     This requires that `predict` returns the same values for a window in any batch.
@@ -162,11 +185,13 @@ def stitch(
         Windows in a batch.
     empty : EmptyRule, optional
         Value of windows without content.
+    memory : Memory
+        Where `predict` yields its arrays and the result is put together.
 
     Returns
     -------
     array (channels, z, y, x)
-        The result, with the shape of the core.
+        The result, with the shape of the core, in that memory.
 
     Examples
     --------
@@ -181,16 +206,18 @@ def stitch(
            [16, 18, 20, 22],
            [24, 26, 28, 30]], dtype=uint8)
     """
-    out = np.zeros((channels, *core.shape), dtype if lattice.mode == "crop" else np.float32)
-    weight = None if lattice.mode == "crop" else window_weight(lattice.window)
+    blended = lattice.mode == "blend"
+    out = memory.zeros((channels, *core.shape), np.float32 if blended else dtype)
+    weight = memory.from_numpy(window_weight(lattice.window)) if blended else None
     void, busy = _split(lattice, lattice.windows(core), slab, slab_box, empty)
     for index in void:
-        _put(out, lattice, core, index, _constant(lattice, empty), weight)
+        constant = memory.from_numpy(_constant(lattice, empty))
+        _put(out, lattice, core, index, constant, weight)
     for values, group in predict(batches(lattice, busy, slab, slab_box, batch)):
         for value, index in zip(values, group, strict=False):
             _put(out, lattice, core, index, value, weight)
-    if lattice.mode == "blend":
-        out /= weight_sum(lattice, core)
+    if blended:
+        out /= memory.from_numpy(weight_sum(lattice, core))
     return out
 
 

@@ -22,6 +22,7 @@ from tim3d.kernels.windows.lattice import Array, Lattice, reflect, require_phase
 from tim3d.kernels.windows.stitching import Batch, EmptyRule, stitch
 from tim3d.models.common.transfer import upload
 from tim3d.models.common.weights import check_planned
+from tim3d.models.segmentation.blending import DeviceMemory, likeliest, memory_for, quantised
 from tim3d.models.segmentation.checkpoint import Checkpoint, Normalisation, load
 from tim3d.models.segmentation.dropout import passing
 from tim3d.models.segmentation.precision import check_precision, mixed
@@ -37,19 +38,26 @@ LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 @dataclass(frozen=True)
 class Loaded:
-    """A loaded predictor: its network on the device, and the lock of that device."""
+    """A loaded predictor: its network on the device, and who may use it at a time.
+
+    Blocks enter `stage` from their first batch to their last, and batches `call` while they are
+    queued on the device.
+    """
 
     checkpoint: Checkpoint
     model: nn.Module
     device: torch.device
     normalisation: Normalisation
     stage: AbstractContextManager[Any]
+    call: AbstractContextManager[Any]
 
 
 loaded_networks: dict[Predictor, Loaded] = {}
 _loading = threading.Lock()
-# One block computes on a GPU while others of the process read and write.
-_cuda_stage = threading.Lock()
+# Two blocks compute on a GPU while others of the process read and write: when the last results of
+# one are placed, the first batches of the other are there. Calls of the network are queued one at a
+# time, so that the device holds the layers of one batch.
+_cuda_stage, _cuda_call = threading.BoundedSemaphore(2), threading.Lock()
 
 
 def ready(predictor: Predictor) -> Loaded:
@@ -80,10 +88,11 @@ def _load(predictor: Predictor) -> Loaded:
             f"{predictor.checkpoint} was trained on slices normalised one by one; give the table of this volume"
         )
     model = checkpoint.model.to(device, memory_format=LAYOUT[checkpoint.spec.dimensions])  # type: ignore[call-overload]
-    stage = _cuda_stage if device.type == "cuda" else nullcontext()
-    with stage:
+    free: AbstractContextManager[Any] = nullcontext()
+    stage, call = (_cuda_stage, _cuda_call) if device.type == "cuda" else (free, free)
+    with call:
         check_precision(model, checkpoint.spec, device, predictor.precision)
-    return Loaded(checkpoint, model, device, normalisation, stage)
+    return Loaded(checkpoint, model, device, normalisation, stage, call)
 
 
 def _device(name: str) -> torch.device:
@@ -139,17 +148,22 @@ def segment_core(
     classes = len(loaded.checkpoint.classes)
     channels = {"labels": 1, "labels+probabilities": 1 + classes, "softmax": classes}[reduction]
     with loaded.stage:
+        memory = memory_for(loaded.device, lattice, core, channels)
+        there = isinstance(memory, DeviceMemory)
         stitched = stitch(
             lattice,
             core,
             slab,
             slab_box,
-            lambda source: _predict(predictor, loaded, lattice, source, reduction),
+            lambda source: _predict(predictor, loaded, lattice, source, reduction, there),
             channels=channels,
             dtype=np.float32 if reduction == "softmax" else np.uint8,
             batch=predictor.batch,
             empty=_reduced(empty, reduction, classes),
+            memory=memory,
         )
+        if there:
+            return _fetched(stitched, outputs)
     return _named(stitched, reduction, outputs)
 
 
@@ -202,6 +216,16 @@ def _named(stitched: Array, reduction: Reduction, outputs: Sequence[Output]) -> 
     return named
 
 
+def _fetched(blended: torch.Tensor, outputs: Sequence[Output]) -> dict[Output, Array]:
+    """Outputs of probabilities on a device, reduced there."""
+    made: dict[Output, Callable[[torch.Tensor], torch.Tensor]] = {
+        "labels": likeliest,
+        "shares": torch.Tensor.contiguous,
+        "probabilities": quantised,
+    }
+    return {name: _download(made[name](blended))() for name in outputs}
+
+
 def _argmax(probabilities: Array) -> Array:
     """First class of highest probability; several times faster than numpy argmax along axis 0."""
     labels = np.zeros(probabilities.shape[1:], np.uint8)
@@ -226,16 +250,21 @@ def _predict(
     lattice: Lattice,
     source: Iterator[Batch],
     reduction: Reduction,
-) -> Iterator[Batch]:
-    """Results, one batch behind the device, so that a GPU does not wait while they are placed."""
+    stays: bool,
+) -> Iterator[Any]:
+    """Results, one batch behind the device, so that a GPU does not wait while they are placed.
+
+    Those that stay there are yielded as tensors.
+    """
     if torch.get_num_threads() != predictor.threads:
         torch.set_num_threads(predictor.threads)
 
-    def start(some: Batch) -> tuple[Callable[[], Array], list[Triple]]:
+    def start(some: Batch) -> tuple[Callable[[], Any], list[Triple]]:
         array, group = some
         mean, std = _scales(loaded.normalisation, lattice, group, len(array))
         starts = [lattice.box(index).start for index in _filled(group, len(array))]
-        return _download(_call(predictor, loaded, array, mean, std, starts, reduction)), group
+        found = _call(predictor, loaded, array, mean, std, starts, reduction)
+        return (lambda: found) if stays else _download(found), group
 
     started = _behind(map(start, source), look_ahead=loaded.device.type == "cuda")
     return ((fetch(), group) for fetch, group in started)
@@ -316,7 +345,7 @@ def _call(
         reduced = reduced_logits(logits.float(), reduction)
         return reduced[:, :, None] if dimensions == 2 else reduced
 
-    with torch.inference_mode():
+    with torch.inference_mode(), loaded.call:
         return halving(forward, grey_nzyx, mean_, std_, torch.tensor(starts))
 
 

@@ -1,0 +1,113 @@
+"""Workers of 1, 4 and 8 GPUs that only a stand-in for the driver's library knows: pins, start lines, utilisation."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("dask_cuda", reason="workers of GPUs need dask-cuda: pip install 'tim3d[gpu]'")
+COMPILER = shutil.which("cc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(COMPILER is None, reason="the stand-in needs a C compiler, cc"),
+    pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="a driver is here"),
+]
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the stand-in, for the dynamic linker."""
+    folder = tmp_path_factory.mktemp("nvml")
+    made = [str(COMPILER), "-shared", "-fPIC", "-Wall", "-Werror", "-o"]
+    subprocess.run([*made, folder / "libnvidia-ml.so.1", HERE / "nvml.c"], check=True)
+    return folder
+
+
+def started(
+    library: Path, gpus: int, *arguments: Any, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """A process of tests.dry.workers on a machine of so many GPUs."""
+    known = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    there = {"LD_LIBRARY_PATH": str(library), "STAND_IN_GPUS": str(gpus)}
+    return subprocess.run(
+        [sys.executable, "-m", "tests.dry.workers", *map(str, arguments)],
+        cwd=REPOSITORY, env=known | there | environment, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def seen(*arguments: Any, **environment: str) -> dict[str, Any]:
+    """What such a process saw."""
+    done = started(*arguments, **environment)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("seen ")]
+    assert lines, done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(lines[-1].removeprefix("seen "))
+    return found
+
+
+def first_devices(found: dict[str, Any]) -> list[str]:
+    """Device on which each worker computes: the first that it sees, torch's "cuda"."""
+    return [worker["visible"].split(",")[0] for worker in found["workers"]]
+
+
+@pytest.mark.parametrize("gpus", [1, 4, 8])
+def test_each_gpu_has_one_worker_beside_its_cpus(library: Path, tmp_path: Path, gpus: int) -> None:
+    found = seen(library, gpus, "local", tmp_path)
+    assert first_devices(found) == [str(n) for n in range(gpus)]
+    cpus = os.sched_getaffinity(0)
+    for n, worker in enumerate(found["workers"]):
+        beside = [cpu for cpu in cpus if cpu % 2 == n % 2]
+        assert worker["cpus"] == sorted(beside or cpus)
+        assert worker["threads"] == 3
+        assert worker["used"] == (n + 1) * 2**30
+        # Blocks go through the store: between workers there is nothing for UCX to carry.
+        assert worker["address"].startswith("tcp://")
+        assert worker["ucx"] == {}
+    assert found["cluster"][:2] == [gpus, 3]
+    assert found["computed"] == 64
+    # Utilisation is 40, 45, 50, ... %: read by the workers, averaged over them and over time.
+    assert found["busy"] == pytest.approx(0.40 + 0.025 * (gpus - 1), abs=0.005)
+    assert f"GPUs busy {found['busy']:.0%}" in found["said"]
+
+
+def test_only_visible_devices_are_used_by_number_or_name(library: Path, tmp_path: Path) -> None:
+    named = "GPU-00000000-0000-0000-0000-000000000003"
+    found = seen(library, 8, "local", tmp_path, CUDA_VISIBLE_DEVICES=f"6,{named}")
+    assert first_devices(found) == ["6", named]
+    assert [worker["used"] // 2**30 for worker in found["workers"]] == [7, 4]
+
+
+def test_fewer_workers_than_gpus(library: Path, tmp_path: Path) -> None:
+    assert first_devices(seen(library, 4, "local", tmp_path, 2)) == ["0", "1"]
+
+
+@pytest.mark.parametrize(("gpus", "workers", "said"), [(2, 3, "2"), (0, 1, "no usable GPU")])
+def test_more_workers_than_gpus_are_refused(
+    library: Path, tmp_path: Path, gpus: int, workers: int, said: str
+) -> None:
+    done = started(library, gpus, "local", tmp_path, workers)
+    assert done.returncode
+    last = done.stderr.strip().splitlines()[-1]
+    assert "DeviceError" in last
+    assert said in last
+    assert "--cluster local" in last
+
+
+def test_the_start_line_of_a_slurm_job_starts_a_worker_for_each_gpu(
+    library: Path, tmp_path: Path
+) -> None:
+    found = seen(library, 4, "job", tmp_path, 4)
+    assert first_devices(found) == ["0", "1", "2", "3"]
+    assert [worker["name"] for worker in found["workers"]] == [f"job-{n}" for n in range(4)]
+    assert [worker["threads"] for worker in found["workers"]] == [3] * 4
+    assert [worker["busy"] for worker in found["workers"]] == [40, 45, 50, 55]
+    assert " -m dask cuda worker tcp://" in found["line"]
