@@ -110,8 +110,10 @@ class Counted(TorchDispatchMode):
 
 def operations(network: nn.Module, shape: Sequence[int]) -> list[Operation]:
     """Operations of a network in float16 on a batch of this shape: nothing is computed."""
-    with torch.inference_mode(), Counted() as counted:
-        network.half()(torch.empty(tuple(shape), device="meta", dtype=torch.half))
+    half, given = network.half(), torch.empty(tuple(shape), device="meta", dtype=torch.half)
+    # Inference mode would not take a convolution apart from its packing, and its FLOP would be missed.
+    with torch.no_grad(), Counted() as counted:
+        half(given)
     return counted.operations
 
 

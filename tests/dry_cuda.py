@@ -151,6 +151,8 @@ class DryCuda(FakeTensorMode):
             super().__torch_dispatch__(func, types, (target, self._faked(source)), {})
         elif target.shape != source.shape:
             raise RuntimeError(f"a copy of {tuple(source.shape)} to {tuple(target.shape)}")
+        else:
+            target.zero_()  # memory that was only reserved may hold what is no number
         self._copied(
             source, target, kwargs.get("non_blocking", args[2] if len(args) > 2 else False)
         )

@@ -250,6 +250,56 @@ for _name in diffusers.SPECS:
     PATHS[f"diffusion, {_name}"] = _diffusion(_name)
 
 
+@path("diffusion, what is said of it")
+def _of_diffusion(folder: Path) -> Run:
+    made = Diffusion(diffusers.saved(folder, "volumes"), steps=1, tile=16, device="cpu")
+    field = diffusion_field(made, (8, 12, 10))
+    on_gpu = dataclasses.replace(field, device="cuda")
+
+    def run() -> None:
+        assert on_gpu.description() != field.description()
+        assert on_gpu.block_bytes((8, 8, 8)) < field.block_bytes((8, 8, 8))
+
+    return run
+
+
+def _diffusion_training(objective: Any) -> Callable[[Path], Run]:
+    def prepare(folder: Path) -> Run:
+        from tests.unit.test_diffusion_training import training
+
+        how = {"mixed_precision": objective == "flow"}
+        asked = training(objective, axes=True, options=how)
+        return lambda: carry_out(
+            asked,
+            folder / "d.safetensors",
+            Schedule(2, 2),
+            state=folder / "d.state",
+            device="cuda",
+        )
+
+    return prepare
+
+
+for _name in ("flow", "ddpm"):
+    PATHS[f"diffusion training, {_name}"] = _diffusion_training(_name)
+
+
+@path("diffusion, images")
+def _images(folder: Path) -> Run:
+    from tim3d.models.diffusion.drawing import Drawing
+    from tim3d.models.diffusion.images import drawn
+    from tim3d.models.diffusion.network_file import load_network
+
+    net, about, _ = load_network(diffusers.saved(folder, "sections"))
+
+    def run() -> None:
+        net.to("cuda")
+        (image,) = drawn(net, about, (12, 14), range(1), Drawing(steps=1), {"axis": "y"})
+        assert image.shape == (12, 14)
+
+    return run
+
+
 def _kernel(
     name: str, shape: tuple[int, int, int], shifts: Any = SHIFTS[:3]
 ) -> Callable[[Path], Run]:

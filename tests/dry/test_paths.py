@@ -43,6 +43,7 @@ LOADING = (
     "upload models.translation.training:TranslatorLearner.__init__",
     "upload models.promptable.low_rank:attach",
     "upload models.diffusion.reverse_field:Home.__init__",
+    "upload models.diffusion.training:DiffusionLearner.__init__",
 )
 STEP = (
     "value models.segmentation.training:UNetLearner._descend",
@@ -55,6 +56,7 @@ STEP = (
     "value models.surrogate.network:coral",
     "value models.translation.training:TranslatorLearner.step",
     "value models.promptable.tuning:Tuner.step",
+    "value models.diffusion.training:DiffusionLearner.step",
 )
 JUDGEMENT = (
     "value models.segmentation.training:UNetLearner.judge",
@@ -74,6 +76,7 @@ JUDGEMENT = (
     "value models.surrogate.network:Surrogate.features",
     "download models.translation.training:TranslatorLearner.judge",
     "value models.promptable.tuning:Tuner.judge",
+    "value models.diffusion.training:DiffusionLearner.judge",
     "download models.promptable.tuning:Tuning.save",
     "download models.promptable.low_rank:merged",
 )
@@ -90,6 +93,8 @@ ANSWER = (
     "download models.promptable.networks:Loaded.answer.<locals>.enlarged",
     "upload models.diffusion.reverse_field:Home.velocity",
     "download models.diffusion.reverse_field:Home.velocity",
+    "upload models.diffusion.images:drawn",
+    "download models.diffusion.images:drawn",
     "upload models.conduction.device:Device.from_numpy",
     "download models.conduction.device:Device.to_numpy",
 )

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 STEPS = ("read", "wait", "compute", "write")
 
 
-@functools.cache
+_making = threading.Lock()
+
+
 def _counters() -> dict[str, Any]:
-    """Counters by name; empty without prometheus_client."""
+    """Counters by name; empty without prometheus_client. Two blocks may end first at one time."""
+    with _making:
+        return _made()
+
+
+@functools.cache
+def _made() -> dict[str, Any]:
     try:
         from prometheus_client import Counter
     except ImportError:

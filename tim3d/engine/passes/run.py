@@ -50,13 +50,17 @@ LOADED_LATER_BYTES = 112 * 2**20
 
 
 class Work(Protocol):
-    """Work on one block. It must pickle, and may cache what is costly to load, once per process."""
+    """Work on one block. It must pickle, and may cache what is costly to load, once per process.
+
+    Its `blocks_at_once`, 1 where it has none, are how many blocks compute at a time in a process: 2
+    where a device computes, so that it does not wait for the host between two blocks.
+    """
 
     def read(self, block: Block) -> Any:
         """Read the inputs of the block from the store."""
 
     def compute(self, block: Block, inputs: Any) -> Any:
-        """Compute outputs from inputs; one block at a time in a process."""
+        """Compute outputs from inputs; one block at a time in a process, or `blocks_at_once`."""
 
     def write(self, block: Block, outputs: Any) -> dict[str, Any]:
         """Write the block's shards and return a small JSON record."""
@@ -337,7 +341,7 @@ def _on_worker(pickled: bytes, index: Triple) -> dict[str, Any]:
         raise SpoiltWorkerError(get_worker().address, f"{type(error).__name__}: {error}") from error
 
 
-_computing = threading.Semaphore(1)
+_turns = {count: threading.Semaphore(count) for count in (1, 2)}
 
 
 @functools.lru_cache(maxsize=4)
@@ -364,7 +368,7 @@ def _process(work_pass: Pass, index: Triple) -> dict[str, Any]:
     start = time.perf_counter()
     inputs = work_pass.work.read(block)
     read, start = elapsed(start), time.perf_counter()
-    with _computing:
+    with _turns[getattr(work_pass.work, "blocks_at_once", 1)]:
         wait, start = elapsed(start), time.perf_counter()
         outputs = work_pass.work.compute(block, inputs)
         compute = elapsed(start)

@@ -18,6 +18,7 @@ from torch.nn.functional import mse_loss
 from tim3d.errors import ArgumentError, InputError
 from tim3d.models.common.distributed import Place
 from tim3d.models.common.training_run import NO_STEP, Record, Stateful, TrainingRun, Verdict
+from tim3d.models.common.transfer import upload
 from tim3d.models.diffusion.encoding import encoded
 from tim3d.models.diffusion.examples import Examples
 from tim3d.models.diffusion.local_network import LocalNetwork
@@ -170,8 +171,9 @@ class DiffusionLearner:
         path = PATHS[about.spec.objective]
         asked = path.question(data, noise, path.times(normal))
         device = self.place.device
-        moved = Question(asked.state.to(device), asked.time.to(device), asked.target.to(device))
-        condition = torch.from_numpy(inputs).to(device) if about.spec.conditions else None
+        parts = (asked.state, asked.time, asked.target)
+        moved = Question(*(upload(part.numpy(), device) for part in parts))
+        condition = upload(inputs, device) if about.spec.conditions else None
         return moved, condition
 
     def _dropped(self, condition: Tensor | None, rng: np.random.Generator) -> Tensor | None:

@@ -67,6 +67,11 @@ class NetworkSegmenter(Segmenter):
         """SHA-256 of the file of the network."""
         return self.predictor.sha256
 
+    @property
+    def blocks_at_once(self) -> int:  # type: ignore[override]
+        """Two on a GPU: one is copied while the other computes."""
+        return 1 if self.predictor.device == "cpu" else 2
+
     def open(self) -> Callable[..., Any]:
         """Load the network onto its device."""
         from tim3d.models.segmentation.inference import ready, segment_core

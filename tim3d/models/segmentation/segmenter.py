@@ -154,6 +154,8 @@ class Segmenter(ABC):
         Whether workers need torch; whether blocks are whole slices by default.
     block_voxels : int
         About how many voxels a block has by default, if it is not of whole slices.
+    blocks_at_once : int
+        Blocks of a process that are computed at a time: 1, or 2 where a device computes.
     sha256 : str
         Digest of the file that it is read from, if any; part of the fingerprint.
     """
@@ -170,6 +172,7 @@ class Segmenter(ABC):
     needs_torch: ClassVar[bool] = False
     whole_slices: ClassVar[bool] = False
     block_voxels: ClassVar[int] = 2**26
+    blocks_at_once: ClassVar[int] = 1
     sha256: str = ""
 
     @abstractmethod

@@ -269,6 +269,11 @@ class SegmentWork:
     voxel_bytes: int
     durable: bool
 
+    @property
+    def blocks_at_once(self) -> int:
+        """Blocks that compute at a time in a process, as the segmenter states them."""
+        return self.segmenter.blocks_at_once
+
     def read(self, block: Block) -> np.ndarray:
         """Read all voxels that the maps of the core depend on."""
         array = store.field_array(self.sample, self.source)
