@@ -91,6 +91,7 @@ ANSWER = (
     "download models.promptable.networks:Loaded.answer",
     "download models.promptable.networks:Loaded.decoded",
     "download models.promptable.networks:Loaded.answer.<locals>.enlarged",
+    "download models.diffusion.network_file:save_network",
     "upload models.diffusion.reverse_field:Home.velocity",
     "download models.diffusion.reverse_field:Home.velocity",
     "upload models.diffusion.images:drawn",

@@ -239,7 +239,7 @@ def save_network(path: str | Path, net: LocalNetwork, description: LocalNetworkD
     """
     if net.spec != description.spec:
         raise ArgumentError(f"the network is {net.spec}, the description says {description.spec}")
-    tensors = net.state_dict()
+    tensors = {name: value.cpu() for name, value in net.state_dict().items()}
     check_finite(path, tensors)
     return write_weights(path, tensors, description.to_json())
 

@@ -187,7 +187,7 @@ class DiffusionLearner:
             for _ in range(one.columns)
         ]
         gone = gone & ~torch.tensor(kept)
-        return condition.masked_fill(gone.to(condition.device), math.nan)
+        return condition.masked_fill(upload(gone.numpy(), condition.device), math.nan)
 
     @torch.no_grad()
     def _move_average(self, number: int) -> None:
