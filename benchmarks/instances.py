@@ -392,9 +392,15 @@ def stitching(edge: int) -> None:
     with TemporaryDirectory() as folder:
         sample = ours(Path(folder), inside, min(edge // 2, 128))
         radii = np.where(inside, np.asarray(tim3d.open_field(sample, "phase_distance")), 0)
+    controls(radii.astype(np.float32))
+
+
+def controls(radii: NDArray[np.float32]) -> None:
+    """Objects by the rules that join blocks."""
+    edge = len(radii)
     for margin, block in itertools.product((8, 56), (edge // 2, edge // 3 + 1, edge // 4)):
         start = time.process_time()
-        labels = in_blocks(radii.astype(np.float32), block, margin)
+        labels = in_blocks(radii, block, margin)
         alone = time.process_time() - start
         for name, shrink in (("dask-image", False), ("cellpose", True)):
             start = time.process_time()
