@@ -7,6 +7,7 @@ import pytest
 from benchmarks import contact
 
 
+@pytest.mark.long
 def test_conductances_over_the_law(capsys: pytest.CaptureFixture[str]) -> None:
     contact.main(["--edge", "48", "--depth", "12", "--seeds", "1", "--pressures", "0.05", "0.2"])
     shown = capsys.readouterr().out.splitlines()

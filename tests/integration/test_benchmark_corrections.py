@@ -15,6 +15,7 @@ def test_defects_print_a_row_for_each_way_and_severity(capsys: pytest.CaptureFix
         assert f"| {name}" in out
 
 
+@pytest.mark.long
 def test_tilt_prints_a_row_for_each_angle(capsys: pytest.CaptureFixture[str]) -> None:
     corrections.main(["tilt", "--shape", "4,40,40"])
     out = capsys.readouterr().out

@@ -21,6 +21,7 @@ def benchmark() -> ModuleType:
     return module
 
 
+@pytest.mark.long
 def test_speed_prints_a_row_for_each_kernel(
     benchmark: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:

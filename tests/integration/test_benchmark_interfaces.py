@@ -7,6 +7,7 @@ import pytest
 from benchmarks import interfaces
 
 
+@pytest.mark.long
 def test_a_table_of_errors_and_the_cost(capsys: pytest.CaptureFixture[str]) -> None:
     interfaces.main(["--sizes", "12", "--cost", "12"])
     shown = capsys.readouterr().out.splitlines()

@@ -36,6 +36,7 @@ def test_the_ball_and_the_tube_come_nearer_to_their_closed_forms() -> None:
         assert thin[1] < 0.6 * thin[0]
 
 
+@pytest.mark.long
 def test_every_phantom_has_a_row_for_each_quantity(capsys: pytest.CaptureFixture[str]) -> None:
     phantoms.main(["--voxels", "3,4", "--seeds", "2"])
     out = capsys.readouterr().out.splitlines()

@@ -89,6 +89,7 @@ def test_the_error_of_the_voxels_widens_the_intervals(tmp_path: Path) -> None:
     assert width >= float(found.slope_error)
 
 
+@pytest.mark.long
 def test_all_of_the_extrapolation_is_its_error(tmp_path: Path) -> None:
     more = {"richardson": True}
     found = tim3d.bond_line([packed(tmp_path, n, seed=1, **more) for n in (20, 28, 40)])

@@ -123,6 +123,7 @@ def test_no_block_shows_in_any_map(data):
 LOOSE = Decoder(foreground=0.3, centre=0.7, boundary=0.7, smallest=3)
 
 
+@pytest.mark.long
 def test_the_verb_from_a_file_keeps_the_plan_and_the_bits(sample, model):
     how = {"model": model, "prompts": LOOSE, "options": QUIET}
     (plan, *_) = tim3d.plan("segment_prompted", sample, out="by_decoder", **how)

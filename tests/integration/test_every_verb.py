@@ -348,8 +348,11 @@ def test_every_verb_is_in_the_table() -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return furnished(tmp_path_factory.mktemp("made"))
+
+
+def furnished(folder: Path) -> Path:
     """Two stacks, a sample with grey values, labels and their truth, an image, and files of foreign generators."""
-    folder = tmp_path_factory.mktemp("made")
     for name, seed in (("stack", 0), ("second", 3)):
         tim3d.simulate(folder / name, **STACK, seed=seed, progress=False)
     ingest(folder, "raw")

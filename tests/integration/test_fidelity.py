@@ -127,6 +127,7 @@ def test_values_are_those_of_the_definitions(tmp_path: Path, image: Path) -> Non
     assert found.lag_nm.values.tolist() == [[5.0, 15.0, 45.0]] * 3
 
 
+@pytest.mark.long
 def test_blocks_workers_and_resuming_do_not_matter(
     tmp_path: Path, small: Path, two_workers: str
 ) -> None:

@@ -107,6 +107,7 @@ def test_values_are_those_of_the_definitions(tmp_path: Path, image: Path) -> Non
     assert found.deviation.sel(quantity="histogram").values.ravel() == pytest.approx([distance] * 3)
 
 
+@pytest.mark.long
 def test_blocks_workers_and_resuming_do_not_matter(
     tmp_path: Path, image: Path, two_workers: str
 ) -> None:

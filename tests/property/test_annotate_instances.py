@@ -53,6 +53,7 @@ def test_borders_are_those_of_the_definition_for_any_blocks(
     assert np.array_equal(found, by_definition(numbers, width, spacing))
 
 
+@pytest.mark.long
 def test_a_watershed_of_perfect_classes_finds_the_instances(tmp_path: Path) -> None:
     z, y, x = np.indices((14, 20, 40))
     truth = np.zeros(z.shape, np.uint16)

@@ -145,6 +145,7 @@ def test_any_workers_give_the_same_bits(tmp_path: Path, two_workers: str) -> Non
     assert np.array_equal(made, expected)
 
 
+@pytest.mark.long
 def test_a_larger_volume_has_the_smaller_in_it_beyond_the_reach_of_all_steps(
     tmp_path: Path,
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_periodic_volume_repeats_itself(tmp_path: Path) -> None:
     assert np.array_equal(twice, expected)
 
 
+@pytest.mark.long
 def test_seeds_and_conditions_change_the_volume_and_three_files_are_three_planes(
     tmp_path: Path,
 ) -> None:

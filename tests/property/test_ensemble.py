@@ -106,6 +106,7 @@ def fields(url: str, out: str) -> dict[str, np.ndarray]:
     return {one.removeprefix(out): tim3d.open_field(url, one).values for one in names}
 
 
+@pytest.mark.long
 def test_blocks_do_not_show_in_the_views_of_a_network(sample: tuple[str, Path]) -> None:
     url, model = sample
     how = {"model": model, "uncertainty": "views", "window": (16, 16), "halo": 4}
