@@ -267,6 +267,15 @@ def test_the_pages_parts(tmp_path: Path, small: Path) -> None:
     assert "No slices:" in fidelity_html(found)
 
 
+def test_its_figures_are_drawn_and_no_others(tmp_path: Path, small: Path) -> None:
+    """A comparison holds lineal paths and no chords."""
+    urls = volumes(tmp_path, 1)
+    judged(urls, small)
+    drawn = [one.name for one in tim3d.plot(urls[0], tmp_path / "figures").iterdir()]
+    assert any("curves_figure" in name for name in drawn)
+    assert not any("chord" in name for name in drawn)
+
+
 def test_lengths_must_agree(tmp_path: Path, small: Path) -> None:
     urls = volumes(tmp_path, 1)
     with pytest.raises(

@@ -10,6 +10,7 @@ import pytest
 import tim3d
 from tests.property.test_distance import QUIET, ingested, volume
 from tests.traced import OBJECTS, traced_peak
+from tim3d.cli.main import main
 from tim3d.descriptors.particles import Measured, particles
 from tim3d.descriptors.struts import Struts, strut_results
 from tim3d.engine import Gathering
@@ -140,7 +141,7 @@ def test_painting_needs_no_more_than_its_plan_where_every_voxel_is_the_centre_of
 
 
 def test_the_plan_of_struts_knows_the_memory_of_their_graph_before_a_block_is_read(
-    tmp_path: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sample = ingested(tmp_path, volume((12, 14, 26), 3), CUBIC, (12, 14, 13))
     tim3d.distance(sample, options=QUIET)
@@ -154,6 +155,10 @@ def test_the_plan_of_struts_knows_the_memory_of_their_graph_before_a_block_is_re
     assert "phase_struts/graph: joins the skeleton of all blocks, in one process; peak" in str(
         graph
     )
+    # What the shell prints once the prospective cluster is left is the limit that a run has.
+    asked = ["struts", sample, "--cluster", "local", "--workers", "1", "--memory", "0.75", "--plan"]
+    assert main(asked) == 0
+    assert " of 0.75 GiB" in capsys.readouterr().out.split("phase_struts/graph")[1]
     store.update_node(sample, "phase_skeleton", voxels={**voxels, "pore": 10**12})
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(MemoryPlanError, match=r"graph needs .* voxels of a skeleton: give it more"):

@@ -23,20 +23,18 @@ class Gathering(Outline):
         Bytes of one of what it holds, and what that is: struts are made of voxels of a skeleton.
     base_bytes : int
         What the process holds before: interpreter and libraries.
+    limit_bytes : int
+        Memory that it may use, as the cluster says on which the step is planned.
     """
 
     data_bytes: int | None
     each: tuple[int, str]
     base_bytes: int = field(default_factory=lambda: max(BASE_BYTES, resident_memory()))
+    limit_bytes: int = field(default_factory=lambda: current_cluster().memory_bytes)
 
     def of(self, data_bytes: int) -> Gathering:
         """The same step when it is known, or known better, what it holds."""
         return replace(self, data_bytes=data_bytes)
-
-    @property
-    def limit_bytes(self) -> int:
-        """Memory that the process may use."""
-        return current_cluster().memory_bytes
 
     @property
     def room(self) -> int:
