@@ -422,6 +422,34 @@ for _name in ("decoder", "lora"):
     PATHS[f"fine-tuning, {_name}"] = _tuning(_name)
 
 
+@path("fine-tuning, embeddings")
+def _embeddings(folder: Path) -> Run:
+    import tim3d
+    from tim3d.kernels.masks.mask_set import mask_of
+    from tim3d.models.promptable.embedding_tuning import EmbeddingTuning
+    from tim3d.models.promptable.tuning_data import Example, TuningOptions
+    from tim3d.models.segmentation.bpartis import BPartIS
+    from tim3d.models.segmentation.branched_erfnet import BranchedErfnet
+    from tim3d.models.segmentation.model_file import read_model
+
+    torch.save(BranchedErfnet().state_dict(), folder / "seg-model.pt")
+    out = tim3d.import_network(folder / "seg-model.pt", folder / "made.safetensors")
+    square, known = np.zeros((24, 32), bool), np.ones((24, 32), bool)
+    square[10:20, 8:20], known[:, :4] = True, False
+    example = Example(np.where(square, 200, 60).astype(np.float32), (mask_of(square),), known)
+    base = BPartIS(
+        str(out), read_model(out).sha256, window=(1, 24, 32), halo=(0, 8, 8), device="cuda"
+    )
+    training = EmbeddingTuning(base, [example], [example], TuningOptions(batch=1))
+    return lambda: carry_out(
+        training,
+        folder / "tuned.safetensors",
+        Schedule(2, 2),
+        state=folder / "tuned.state",
+        device="cuda",
+    )
+
+
 def _translator(method: str) -> Callable[[Path], Run]:
     def prepare(folder: Path) -> Run:
         from tests.translators import SMALL, training

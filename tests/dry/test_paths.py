@@ -42,6 +42,7 @@ LOADING = (
     "upload models.surrogate.training:SurrogateLearner.__init__",
     "upload models.translation.training:TranslatorLearner.__init__",
     "upload models.promptable.low_rank:attach",
+    "upload models.promptable.embedding_tuning:EmbeddingTuner.__init__",
     "upload models.diffusion.reverse_field:Home.__init__",
     "upload models.diffusion.training:DiffusionLearner.__init__",
 )
@@ -56,6 +57,7 @@ STEP = (
     "value models.surrogate.network:coral",
     "value models.translation.training:TranslatorLearner.step",
     "value models.promptable.tuning:Tuner.step",
+    "value models.promptable.embedding_tuning:EmbeddingTuner.step",
     "value models.diffusion.training:DiffusionLearner.step",
 )
 JUDGEMENT = (
@@ -78,6 +80,9 @@ JUDGEMENT = (
     "value models.promptable.tuning:Tuner.judge",
     "value models.diffusion.training:DiffusionLearner.judge",
     "download models.promptable.tuning:Tuning.save",
+    "value models.promptable.embedding_tuning:EmbeddingTuner.judge",
+    "download models.promptable.embedding_tuning:EmbeddingTuner.judge",
+    "download models.promptable.embedding_tuning:EmbeddingTuning.save",
     "download models.promptable.low_rank:merged",
 )
 ANSWER = (

@@ -173,6 +173,17 @@ def turned(plane: NDArray[Any], which: int) -> NDArray[Any]:
     return np.ascontiguousarray(np.rot90(mirrored, which % 4))
 
 
+def mean_of(values: Tensor, inside: Tensor) -> Tensor:
+    """Means over the pixels of an object, (..., 1, 1) from (..., y, x).
+
+    Sums of masked values: to pick the pixels out, a host would wait for a device to count them.
+
+    >>> mean_of(torch.tensor([[1.0, 3.0, 5.0]]), torch.tensor([[True, True, False]])).tolist()
+    [[2.0]]
+    """
+    return (values * inside).sum((-2, -1), keepdim=True) / inside.sum()
+
+
 def embedding_loss(values: Tensor, ids: Tensor, chosen: NDArray[np.int64]) -> Tensor:
     """Loss of the values of an image; see the module.
 
@@ -195,15 +206,16 @@ def embedding_loss(values: Tensor, ids: Tensor, chosen: NDArray[np.int64]) -> Te
     masks, spreads = [], []
     for number in chosen.tolist():
         inside = ids == number
-        mean = spread[:, inside].mean(1)
-        far = (place - place[:, inside].mean(1)[:, None, None]).square()
-        member = torch.exp(-(torch.exp(SPREAD * mean)[:, None, None] * far).sum(0))
-        f, g = member[known], inside[known].float()
+        mean = mean_of(spread, inside)
+        far = (place - mean_of(place, inside)).square()
+        member = torch.exp(-(torch.exp(SPREAD * mean) * far).sum(0))
+        f, g = member * known, inside.float()
         masks.append(1 - (2 * (f * g).sum() + 1) / (f.square().sum() + g.sum() + 1))
-        spreads.append((spread[:, inside] - mean[:, None]).square().mean())
+        spreads.append(mean_of((spread - mean).square(), inside).mean())
         wanted = torch.where(inside, member.detach(), wanted)
         own = own | inside
     error = (seed - wanted).square()
     background = ids == 0
-    seeds = INSIDE * error[own].mean() + error[background].sum() / background.sum().clamp(min=1)
+    outside = (error * background).sum() / background.sum().clamp(min=1)
+    seeds = INSIDE * mean_of(error, own).squeeze() + outside
     return torch.stack(masks).mean() + SPREADS * torch.stack(spreads).mean() + seeds
