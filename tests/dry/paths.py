@@ -35,6 +35,7 @@ from tim3d.models.segmentation.checkpoint import Normalisation
 from tim3d.models.segmentation.dropout import Pass
 from tim3d.models.segmentation.inference import Predictor, ready, segment_core
 from tim3d.models.segmentation.losses import LOSSES
+from tim3d.models.segmentation.network_segmenter import NetworkSegmenter
 from tim3d.models.segmentation.precision import check_precision
 from tim3d.models.segmentation.training import TrainingOptions, train
 from tim3d.models.segmentation.training_cost import measured_times
@@ -526,6 +527,12 @@ def _imprecise() -> None:
         check_precision(build(SMALL).eval().to(device), SMALL, device, "fp16")
 
 
+def _network_on(device: str, folder: Path) -> NetworkSegmenter:
+    file = small_checkpoint(folder / "said.safetensors", ("pore", "solid"))
+    called = Predictor(str(file), checkpoint.digest(file), device=device)
+    return NetworkSegmenter(checkpoint.describe(file).spec, called, LATTICES["crop"](), 1000)
+
+
 @path("what is said and refused")
 def _said(folder: Path) -> Run:
     from tim3d.errors import ArgumentError, DeviceError, MemoryPlanError
@@ -534,6 +541,7 @@ def _said(folder: Path) -> Run:
 
     field = field_of(saved(folder, TINY["resize"]), TINY["resize"], (20, 24, 28))
     on_gpu = dataclasses.replace(field, device="cuda")
+    segmenter = _network_on("cuda", folder)
     refused: list[tuple[type[Exception], Run]] = [
         (DeviceError, lambda: named_device("cuda:7")),
         (ArgumentError, lambda: dataclasses.replace(field, precision="float16")),
@@ -545,6 +553,11 @@ def _said(folder: Path) -> Run:
     def run() -> None:
         assert on_gpu.description()["device"] == "cuda"
         assert on_gpu.block_bytes((8, 8, 8)) < field.block_bytes((8, 8, 8))
+        on_cpu = _network_on("cpu", folder)
+        assert (segmenter.blocks_at_once, on_cpu.blocks_at_once) == (2, 1)
+        assert segmenter.description()["device"] == "cuda"
+        needs = [one.block_bytes(SHAPE, SHAPE, SHAPE, 1) for one in (segmenter, on_cpu)]
+        assert needs[1] - needs[0] == on_cpu.activation_bytes
         for error, call in refused:
             try:
                 call()
