@@ -112,7 +112,7 @@ def test_the_baseline_otsu_is_made_of_the_grey_field_and_the_phases_of_the_truth
     found = tim3d.evaluate(url, baseline="otsu", options=QUIET)
     tim3d.segment(url, method="otsu", phases=two, field="grey", out="by_hand", options=QUIET)
     by_hand = tim3d.evaluate(url, baseline="by_hand", options=QUIET)
-    assert found.attrs["baseline_field"] == "grey_otsu"
+    assert found.attrs["baseline_fields"] == ["grey_otsu"]
     assert (
         float(found.baseline_iou_macro)
         == float(by_hand.baseline_iou_macro)
@@ -150,7 +150,7 @@ def test_several_baselines_are_judged_as_if_each_were_alone(
     shown = capsys.readouterr().out
     assert all(f"{one} (baseline)" in shown for one in ("grey_otsu", "grey_adaptive", "third"))
     found = tim3d.evaluate(url, baseline=three, options=QUIET)
-    assert found.attrs["baseline_field"] == "grey_otsu,grey_adaptive,third"
+    assert found.attrs["baseline_fields"] == ["grey_otsu", "grey_adaptive", "third"]
     for prefix, end, name in (
         ("baseline_", "", "grey_otsu"), ("baseline_2_", "_2", "grey_adaptive"), ("baseline_3_", "_3", "third"),
     ):  # fmt: skip
@@ -167,6 +167,12 @@ def test_several_baselines_are_judged_as_if_each_were_alone(
         url, field="phase_o", truth="truth_o", baseline=("third_o", "truth_o"), options=QUIET
     )
     assert float(pieces.baseline_2_panoptic_quality) == 1 > float(pieces.panoptic_quality)
+    # Names of fields may hold the commas at which the shell parts them.
+    tim3d.label(url, field="third", keep=True, component="third_depth=1,phase=a", options=QUIET)
+    given = {"field": "phase_o", "truth": "truth_o", "options": QUIET}
+    parted = tim3d.evaluate(url, baseline=["third_depth=1", "phase=a", "truth_o"], **given)
+    assert parted.attrs["baseline_fields"] == ["third_depth=1,phase=a", "truth_o"]
+    assert float(parted.baseline_panoptic_quality) == float(pieces.baseline_panoptic_quality)
     with pytest.raises(ArgumentError, match="each once"):
         tim3d.evaluate(url, baseline=("third", "third"), options=QUIET)
 

@@ -13,7 +13,7 @@ from skimage.filters import threshold_local
 import tim3d
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box
-from tim3d.kernels.image.threshold import below_local_mean
+from tim3d.kernels.image.threshold import beyond_local_mean
 from tim3d.segmenters import LocalThreshold
 
 QUIET = tim3d.Options(progress=False)
@@ -29,13 +29,13 @@ def test_it_is_the_mean_of_scikit_image_less_the_offset(y, x, edge, offset, dark
     plane = np.random.default_rng(seed).integers(0, top + 1, (y, x)).astype(kind)
     mean = np.rint(threshold_local(plane.astype(float), edge, method="mean", mode="nearest"))
     wanted = plane <= mean - offset if dark else plane >= mean + offset
-    assert np.array_equal(below_local_mean(plane, edge, offset, dark=dark), wanted)
+    assert np.array_equal(beyond_local_mean(plane, edge, offset, dark=dark), wanted)
 
 
 def test_the_brightest_value_of_16_bits_does_not_overflow():
     plane = np.full((40, 40), 65535, np.uint16)
     plane[20, 20] = 0
-    assert below_local_mean(plane, 21, 5 * 257).sum() == 1
+    assert beyond_local_mean(plane, 21, 5 * 257).sum() == 1
 
 
 @pytest.mark.parametrize("blur", ["none", "binomial"])

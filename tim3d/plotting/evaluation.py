@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, cycle
+
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -45,9 +47,7 @@ def pooled(found: xr.Dataset, name: str) -> str:
 
 def baselines(found: xr.Dataset) -> list[str]:
     """Names of what is judged beside a field."""
-    if not any(str(name).startswith("baseline_") for name in found.data_vars):
-        return []
-    return [one or "baseline" for one in str(found.attrs.get("baseline_field", "")).split(",")]
+    return [str(one) for one in np.atleast_1d(found.attrs.get("baseline_fields", []))]
 
 
 def greys(found: xr.Dataset) -> list[tuple[str, str]]:
@@ -61,7 +61,7 @@ def _phases(ax: Axes, found: xr.Dataset) -> None:
     names = [str(one) for one in found["phase"].values]
     others = baselines(found)
     labels = [str(found.attrs.get("field", "masks")), *others]
-    sets = list(zip(prefixes(len(labels)), labels, "ox+1234"[: len(labels)], strict=True))
+    sets = list(zip(prefixes(len(labels)), labels, chain("o", cycle("x+1234")), strict=False))
     for place, (phase, shade) in enumerate(colours(names).items()):
         for prefix, label, marker in sets:
             x = np.arange(len(METRICS)) + 0.12 * (place - (len(names) - 1) / 2)

@@ -12,7 +12,7 @@ from tim3d.lazy import xarray as xr
 from tim3d.plotting.bond_line import MM2, bond_line_figure
 from tim3d.plotting.style import length_text
 from tim3d.reporting import page, table
-from tim3d.reporting.section import Parts, Section
+from tim3d.reporting.section import Section
 from tim3d.version import __version__
 
 NUMBERS = ("", "value", "standard error", "low", "high", "unit")
@@ -125,14 +125,4 @@ def bond_line_page(found: xr.Dataset) -> str:
     )
 
 
-def _nothing(parts: Parts) -> tuple[str, ...]:
-    return ()
-
-
-def _no_html(parts: Parts, node: str) -> tuple[str, ...]:
-    return ()
-
-
-BOND_LINE = Section(
-    "Bond lines", _no_html, nodes=_nothing, shows=is_bond_line, text=text, figure=bond_line_figure
-)
+BOND_LINE = Section.of_shell("Bond lines", is_bond_line, text, bond_line_figure)

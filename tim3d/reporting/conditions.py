@@ -9,7 +9,7 @@ import numpy as np
 from tim3d.lazy import xarray as xr
 from tim3d.plotting.conditions import conditions_figure
 from tim3d.reporting import table
-from tim3d.reporting.section import Parts, Section
+from tim3d.reporting.section import Section
 
 SHORT = ("precision", "recall", "density", "coverage")
 
@@ -96,15 +96,4 @@ def _says(found: xr.Dataset) -> Iterator[str]:
     )
 
 
-def _none(_: Parts) -> tuple[str, ...]:
-    return ()
-
-
-CONDITIONS = Section(
-    "Images over conditions",
-    nodes=_none,
-    html=lambda parts, node: (),
-    shows=is_of_conditions,
-    text=text,
-    figure=conditions_figure,
-)
+CONDITIONS = Section.of_shell("Images over conditions", is_of_conditions, text, conditions_figure)

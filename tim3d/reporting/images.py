@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tim3d.lazy import xarray as xr
 from tim3d.reporting import table
-from tim3d.reporting.section import Parts, Section
+from tim3d.reporting.section import Section
 
 
 def is_of_images(found: xr.Dataset) -> bool:
@@ -40,8 +40,4 @@ def _cell(variable: xr.DataArray, image: object, phase: object) -> str:
     return str(value) if isinstance(value, int) else table.number(value) or "-"
 
 
-def _nothing(parts: Parts) -> tuple[str, ...]:
-    return ()
-
-
-IMAGES = Section("Images", lambda parts, node: (), nodes=_nothing, shows=is_of_images, text=text)
+IMAGES = Section.of_shell("Images", is_of_images, text)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from tim3d.reporting import page, table
 from tim3d.reporting.fidelity import fidelity_html
-from tim3d.reporting.section import Parts, Section
+from tim3d.reporting.section import Section
 from tim3d.version import __version__
 
 # Columns of deviations: name in the table, and whether it is shown in percent.
@@ -204,12 +204,4 @@ def _judged(one: xr.Dataset) -> Iterator[list[str]]:
             ]
 
 
-def _nothing(parts: Parts) -> tuple[str, ...]:
-    return ()
-
-
-def _no_html(parts: Parts, node: str) -> tuple[str, ...]:
-    return ()
-
-
-LIBRARY = Section("Library of generators", _no_html, nodes=_nothing, shows=is_library, text=text)
+LIBRARY = Section.of_shell("Library of generators", is_library, text)

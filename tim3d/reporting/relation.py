@@ -18,7 +18,7 @@ from tim3d.plotting.relation import (
     shown_models,
 )
 from tim3d.reporting import page, table
-from tim3d.reporting.section import Parts, Section
+from tim3d.reporting.section import Section
 from tim3d.units import fitting, quotient
 from tim3d.version import __version__
 
@@ -280,15 +280,5 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
     return page.table(header, rows, 1)
 
 
-def _nothing(parts: Parts) -> tuple[str, ...]:
-    return ()
-
-
-def _no_html(parts: Parts, node: str) -> tuple[str, ...]:
-    return ()
-
-
-RELATION = Section(
-    "Relation", _no_html, nodes=_nothing, shows=is_relation, text=text, figure=relation_figure
-)
-SAMPLES = Section("Samples", _no_html, nodes=_nothing, shows=is_samples, text=samples_text)
+RELATION = Section.of_shell("Relation", is_relation, text, relation_figure)
+SAMPLES = Section.of_shell("Samples", is_samples, samples_text)

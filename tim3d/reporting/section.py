@@ -87,6 +87,19 @@ class Section:
     text: Callable[[xr.Dataset], str] | None = None
     figure: Callable[[xr.Dataset], Figure] | None = None
 
+    @classmethod
+    def of_shell(
+        cls,
+        title: str,
+        shows: Callable[[xr.Dataset], bool],
+        text: Callable[[xr.Dataset], str],
+        figure: Callable[[xr.Dataset], Figure] | None = None,
+    ) -> Section:
+        """Text and figure of results that no sample holds: they are in no report."""
+        return cls(
+            title, lambda _, __: (), nodes=lambda _: (), shows=shows, text=text, figure=figure
+        )
+
     def blocks(self, parts: Parts) -> Iterator[str]:
         """Content below the heading, one block after the other."""
         nodes = [node for node in self.nodes(parts) if not node or _is_finished(parts.sample, node)]

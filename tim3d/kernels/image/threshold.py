@@ -294,7 +294,7 @@ def classify(grey: Grey, thresholds: list[float]) -> npt.NDArray[np.uint8]:
     return np.searchsorted(np.asarray(thresholds), grey, side="left").astype(np.uint8)
 
 
-def below_local_mean(
+def beyond_local_mean(
     plane: npt.NDArray[np.unsignedinteger], edge: int, offset: int, *, dark: bool = True
 ) -> npt.NDArray[np.bool_]:
     """Return True where a pixel is darker (or brighter) than the mean around it by `offset` or more.
@@ -322,7 +322,7 @@ def below_local_mean(
     Examples
     --------
     >>> plane = np.array([[9, 9, 9], [9, 0, 9], [9, 9, 9]], np.uint8)
-    >>> below_local_mean(plane, 3, 5).astype(int).tolist()
+    >>> beyond_local_mean(plane, 3, 5).astype(int).tolist()
     [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
     """
     around, n = np.pad(plane.astype(np.int64), edge // 2, mode="edge"), edge * edge

@@ -120,7 +120,7 @@ class EmbeddingTuner:
         chosen = 1 + rng.choice(len(one.objects), count, replace=False)
         sizes = [block.bn2.num_features for block in self.product.dropping()]  # type: ignore[operator]
         draws = [upload(rng.random(size, np.float32), self.device) for size in sizes]
-        loss = self._loss(image, ids, chosen, draws)
+        loss = embedding_loss(self._values(image, draws), upload(ids, self.device), chosen)
         self.adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.adam.step()
@@ -147,11 +147,6 @@ class EmbeddingTuner:
         self.product.drop(draws)  # type: ignore[operator]
         values: Tensor = self.product(given)[0, :, :y, :x]
         return values
-
-    def _loss(
-        self, image: Any, ids: Any, chosen: NDArray[np.int64], draws: Sequence[Tensor]
-    ) -> Tensor:
-        return embedding_loss(self._values(image, draws), upload(ids, self.device), chosen)
 
 
 def numbered(one: Example) -> NDArray[np.int64]:

@@ -38,26 +38,21 @@ LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 @dataclass(frozen=True)
 class Loaded:
-    """A loaded predictor: its network on the device, and who may use it at a time.
-
-    Blocks enter `stage` from their first batch to their last, and batches `call` while they are
-    queued on the device.
-    """
+    """A loaded predictor: its network on the device, and what batches hold while they are queued on it."""
 
     checkpoint: Checkpoint
     model: nn.Module
     device: torch.device
     normalisation: Normalisation
-    stage: AbstractContextManager[Any]
     call: AbstractContextManager[Any]
 
 
 loaded_networks: dict[Predictor, Loaded] = {}
 _loading = threading.Lock()
-# Two blocks compute on a GPU while others of the process read and write: when the last results of
-# one are placed, the first batches of the other are there. Calls of the network are queued one at a
-# time, so that the device holds the layers of one batch.
-_cuda_stage, _cuda_call = threading.BoundedSemaphore(2), threading.Lock()
+# Two blocks compute on a GPU (`NetworkSegmenter.blocks_at_once`): when the last results of one are
+# placed, the first batches of the other are there. Calls of the network are queued one at a time, so
+# that the device holds the layers of one batch.
+_cuda_call = threading.Lock()
 
 
 def ready(predictor: Predictor) -> Loaded:
@@ -88,11 +83,10 @@ def _load(predictor: Predictor) -> Loaded:
             f"{predictor.checkpoint} was trained on slices normalised one by one; give the table of this volume"
         )
     model = checkpoint.model.to(device, memory_format=LAYOUT[checkpoint.spec.dimensions])  # type: ignore[call-overload]
-    free: AbstractContextManager[Any] = nullcontext()
-    stage, call = (_cuda_stage, _cuda_call) if device.type == "cuda" else (free, free)
+    call: AbstractContextManager[Any] = _cuda_call if device.type == "cuda" else nullcontext()
     with call:
         check_precision(model, checkpoint.spec, device, predictor.precision)
-    return Loaded(checkpoint, model, device, normalisation, stage, call)
+    return Loaded(checkpoint, model, device, normalisation, call)
 
 
 def _device(name: str) -> torch.device:
@@ -147,23 +141,22 @@ def segment_core(
     reduction = _reduction(lattice, outputs)
     classes = len(loaded.checkpoint.classes)
     channels = {"labels": 1, "labels+probabilities": 1 + classes, "softmax": classes}[reduction]
-    with loaded.stage:
-        memory = memory_for(loaded.device, lattice, core, channels)
-        there = isinstance(memory, DeviceMemory)
-        stitched = stitch(
-            lattice,
-            core,
-            slab,
-            slab_box,
-            lambda source: _predict(predictor, loaded, lattice, source, reduction, there),
-            channels=channels,
-            dtype=np.float32 if reduction == "softmax" else np.uint8,
-            batch=predictor.batch,
-            empty=_reduced(empty, reduction, classes),
-            memory=memory,
-        )
-        if there:
-            return _fetched(stitched, outputs)
+    memory = memory_for(loaded.device, lattice, core, channels)
+    there = isinstance(memory, DeviceMemory)
+    stitched = stitch(
+        lattice,
+        core,
+        slab,
+        slab_box,
+        lambda source: _predict(predictor, loaded, lattice, source, reduction, there),
+        channels=channels,
+        dtype=np.float32 if reduction == "softmax" else np.uint8,
+        batch=predictor.batch,
+        empty=_reduced(empty, reduction, classes),
+        memory=memory,
+    )
+    if there:
+        return _fetched(stitched, outputs)
     return _named(stitched, reduction, outputs)
 
 

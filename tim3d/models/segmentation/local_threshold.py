@@ -10,7 +10,7 @@ import numpy as np
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Box, Triple
-from tim3d.kernels.image.threshold import BLURS, below_local_mean, blurred, is_dark
+from tim3d.kernels.image.threshold import BLURS, beyond_local_mean, blurred, is_dark
 from tim3d.kernels.windows.lattice import Array
 from tim3d.models.segmentation.segmenter import LABELS, Maps, Segmenter
 
@@ -85,7 +85,7 @@ class LocalThreshold(Segmenter):
             )
         levels = self.offset * (257 if grey.dtype == np.uint16 else 1)
         smooth, dark = blurred(grey, self.blur), is_dark(self.polarity)
-        stands_out = [below_local_mean(plane, self.edge, levels, dark=dark) for plane in smooth]
+        stands_out = [beyond_local_mean(plane, self.edge, levels, dark=dark) for plane in smooth]
         return {LABELS: np.where(np.stack(stands_out), np.uint8(0), np.uint8(1))}
 
     def record(self, codes: tuple[int, ...]) -> dict[str, Any]:

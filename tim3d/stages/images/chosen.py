@@ -17,7 +17,7 @@ from tim3d.models.promptable.importing import KIND as PROMPTABLE
 from tim3d.models.segmentation import checkpoint
 from tim3d.models.segmentation.bpartis import KIND as BPARTIS
 from tim3d.models.segmentation.by_network import network_segmenter
-from tim3d.models.segmentation.local_threshold import METHOD, LocalThreshold
+from tim3d.models.segmentation.local_threshold import LocalThreshold
 from tim3d.models.segmentation.model_file import read_model
 from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.predictor import Predictor
@@ -30,8 +30,6 @@ from tim3d.phases import Phases
 # Bytes for each pixel of an image while it is read, cut at thresholds and written: two copies of up
 # to 16 bits, a blur in 32 bits, labels, codes and the file.
 PIXEL_BYTES = 24
-# And for the sums of a local threshold.
-LOCAL_BYTES = 72
 Grey = NDArray[np.unsignedinteger[Any]]
 
 
@@ -50,14 +48,12 @@ class ByHistogram:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, from dark to bright; of a local threshold what stands out first."""
+        """Names of the classes, from dark to bright."""
         names = tuple(self.phases)
-        return names if self.method == METHOD or is_dark(self.polarity) else names[::-1]
+        return names if is_dark(self.polarity) else names[::-1]
 
     def of(self, grey: Grey) -> Segmenter:
         """Return the segmenter of an image (1, y, x)."""
-        if self.method == METHOD:
-            return LocalThreshold(tuple(self.phases), blur=self.blur, polarity=self.polarity)
         return Thresholds(
             self.levels or self._found(grey), self.classes, self.method, self.blur, self.polarity
         )
@@ -71,14 +67,37 @@ class ByHistogram:
 
     def bytes_for(self, shape: tuple[int, int]) -> int:
         """Memory of an image of this shape."""
-        local = LOCAL_BYTES if self.method == METHOD else 0
-        return (PIXEL_BYTES + local) * shape[0] * shape[1]
+        return PIXEL_BYTES * shape[0] * shape[1]
 
     def description(self) -> dict[str, Any]:
         """All that decides the labels of an image."""
         return {
             "method": self.method, "blur": self.blur, "polarity": self.polarity, "thresholds": self.levels,
         }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ByLocalThreshold:
+    """A local threshold, the same for all images; the first class is what stands out."""
+
+    segmenter: LocalThreshold
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.segmenter.classes
+
+    def of(self, grey: Grey) -> Segmenter:
+        """Return the segmenter of an image (1, y, x)."""
+        return self.segmenter
+
+    def bytes_for(self, shape: tuple[int, int]) -> int:
+        """Memory of an image of this shape."""
+        return int((PIXEL_BYTES + self.segmenter.working_bytes) * shape[0] * shape[1])
+
+    def description(self) -> dict[str, Any]:
+        """All that decides the labels of an image."""
+        return self.segmenter.record(())
 
 
 @dataclass(frozen=True)

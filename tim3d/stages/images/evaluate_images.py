@@ -24,6 +24,7 @@ from tim3d.stages.shared.agreement import (
     UNLABELLED,
     Agreement,
     Resampling,
+    about_baselines,
     compared,
     evaluated,
     stacked,
@@ -127,7 +128,7 @@ def evaluate_images(
     }
     comparing = ComparingImages(
         compared_pairs, tuple(readings.values()), Reading(true, merged), common, tolerance,
-        resampling, target, tuple(one.name for one in folders),
+        resampling, target, tuple(map(str, folders)),
     )  # fmt: skip
     return Task(comparing.plans, comparing.run)
 
@@ -224,7 +225,7 @@ class ComparingImages:
         found = found.assign_coords(image=np.array(list(self.masks), object)).assign_attrs(
             tolerance_pixels=self.tolerance,
             pixels_without_truth=pixels - found.attrs["voxels"],
-            baseline_field=",".join(self.baselines),
+            **about_baselines(self.baselines),
         )
         write_table(found, self.target)
         return found

@@ -21,7 +21,7 @@ from tim3d.errors import ArgumentError, InputError, MemoryPlanError
 from tim3d.kernels.image.threshold import BLURS, is_dark
 from tim3d.lazy import xarray as xr
 from tim3d.models.promptable.mask_rules.objects import AsObjects
-from tim3d.models.segmentation.local_threshold import METHOD
+from tim3d.models.segmentation.local_threshold import METHOD, LocalThreshold
 from tim3d.models.segmentation.segmenter import Segmenter
 from tim3d.phases import Phases
 from tim3d.sources.base import reading
@@ -30,6 +30,7 @@ from tim3d.sources.image import read_pixels, shape_of
 from tim3d.stages.images.by_prompts import ByPrompts, by_prompts
 from tim3d.stages.images.chosen import (
     ByHistogram,
+    ByLocalThreshold,
     ByNetwork,
     ByStrokes,
     as_grey,
@@ -143,7 +144,7 @@ def segment_images(
         raise ArgumentError(
             "segment-images needs either --model unet.safetensors or --method otsu --phases pore=0,solid=1"
         )
-    chosen: ByHistogram | ByNetwork | ByStrokes | ByPrompts
+    chosen: ByHistogram | ByLocalThreshold | ByNetwork | ByStrokes | ByPrompts
     if masks is not None and prompts is None:
         raise ArgumentError("--masks are those of prompts: --prompts structure")
     if model is not None:
@@ -213,7 +214,7 @@ def _stored(
 
 def _by_thresholds(
     method: str, thresholds: Any, phases: Phases | None, blur: str, polarity: str
-) -> ByHistogram:
+) -> ByHistogram | ByLocalThreshold:
     if phases is None:
         raise ArgumentError(
             "thresholds need names for the phases, darkest first: --phases pore=0,solid=1"
@@ -241,6 +242,8 @@ def _by_thresholds(
         raise ArgumentError(
             f"{method} gives {expected} classes, and {len(phases)} phases are named ({', '.join(phases)})"
         )
+    if method == METHOD:
+        return ByLocalThreshold(LocalThreshold(tuple(phases), blur=blur, polarity=polarity))
     return ByHistogram(method, phases, blur, polarity, levels)
 
 
@@ -249,7 +252,7 @@ class Segmenting:
     """Images that become masks."""
 
     images: Mapping[str, Path]
-    chosen: ByHistogram | ByNetwork | ByStrokes | ByPrompts
+    chosen: ByHistogram | ByLocalThreshold | ByNetwork | ByStrokes | ByPrompts
     coded: np.ndarray
     masks: Masks
     to_8_bit: bool

@@ -25,20 +25,29 @@ OTSU = "otsu"
 MADE = (OTSU, ADAPTIVE)
 
 
-def baseline_names(given: Sequence[str] | str | None) -> tuple[str, ...]:
+def baseline_names(sample: str, given: Sequence[str] | str | None) -> tuple[str, ...]:
     """Names of the fields that are judged beside another one, each once.
+
+    The shell parts them at commas, which names of fields may hold too: parts are joined again where
+    that is a field of the sample.
 
     Raises
     ------
     ArgumentError
         If one is named twice, or is empty.
     """
-    names = () if given is None else (given,) if isinstance(given, str) else tuple(given)
+    parts = [] if given is None else [given] if isinstance(given, str) else list(given)
+    names, there = [], set(store.fields(sample))
+    while parts:
+        ends = range(len(parts), 1, -1)
+        count = next((n for n in ends if ",".join(parts[:n]) in there), 1)
+        names.append(",".join(parts[:count]))
+        parts = parts[count:]
     if len(set(names)) < len(names) or "" in names:
         raise ArgumentError(
             f"--baseline {','.join(names)}: names of fields, each once, as in --baseline otsu,adaptive,by_strokes"
         )
-    return names
+    return tuple(names)
 
 
 def made_baselines(

@@ -27,6 +27,7 @@ from tim3d.stages.shared.agreement import (
     UNLABELLED,
     Agreement,
     Resampling,
+    about_baselines,
     compared,
     evaluated,
     stacked,
@@ -123,7 +124,7 @@ def evaluate(
     """
     judged = store.complete_field(sample, field, "segment")
     true = store.complete_field(sample, truth, "labels")
-    named, made = made_baselines(sample, judged, true, baseline_names(baseline), options)
+    named, made = made_baselines(sample, judged, true, baseline_names(sample, baseline), options)
     if made:
         again = partial(
             evaluate.task, sample, field=field, truth=truth, baseline=named, merge=merge, slices=slices,
@@ -246,7 +247,7 @@ class Evaluating:
         size = (last - first) * self.true.shape[1] * self.true.shape[2]
         about = {
             "field": self.fields[0].field.name, "truth_field": self.true.name,
-            "baseline_field": ",".join(one.field.name for one in self.fields[1:]),
+            **about_baselines(one.field.name for one in self.fields[1:]),
             "slices": list(self.planes), "tolerance_nm": self.tolerance,
             "voxels_without_truth": size - result.attrs["voxels"],
             **about_learnt(self.sample, self.fields[0].field.name, self.true, range(first, last)),

@@ -16,7 +16,7 @@ from tim3d.kernels.morphology.overlaps import added, overlaps
 from tim3d.kernels.statistics import object_agreement as scores
 from tim3d.kernels.statistics import object_pairing as pairing
 from tim3d.lazy import xarray as xr
-from tim3d.stages.shared.agreement import prefixes
+from tim3d.stages.shared.agreement import about_baselines, prefixes
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.learnt_labels import about_learnt
 from tim3d.stages.shared.packed import pack, unpack
@@ -115,7 +115,7 @@ class Objects:
         thresholds = np.array(scores.TWENTIETHS) / 20
         about = {
             "field": self.fields[0].name, "truth_field": self.true.name,
-            "baseline_field": ",".join(f.name for f in self.fields[1:]),
+            **about_baselines(f.name for f in self.fields[1:]),
             **about_learnt(self.sample, self.fields[0].name, self.true, range(self.true.shape[0])),
         }  # fmt: skip
         along = ("threshold", thresholds, {"units": "1", "long_name": "least IoU of a match"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -52,6 +52,16 @@ def prefixes(count: int) -> tuple[str, ...]:
     ('', 'baseline_', 'baseline_2_')
     """
     return ("", "baseline_", *(f"baseline_{n}_" for n in range(2, count)))[:count]
+
+
+def about_baselines(names: Iterable[str]) -> dict[str, list[str]]:
+    """Attribute with the names of what is judged beside a field; none without any.
+
+    >>> about_baselines(["grey_otsu", "by_strokes"]), about_baselines([])
+    ({'baseline_fields': ['grey_otsu', 'by_strokes']}, {})
+    """
+    found = list(names)
+    return {"baseline_fields": found} if found else {}
 
 
 def gain_of(prefix: str) -> str:
