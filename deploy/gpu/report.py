@@ -203,6 +203,7 @@ def windows(setting: Setting, folder: Path) -> Rows:
 def verb(setting: Setting, folder: Path, slices: int) -> Rows:
     """`tim3d segment` from a sample on disk to a field on disk, one worker with a thread for each core, 3 to 8."""
     import tim3d
+    from tim3d.engine.clusters.cluster import threads_beside
     from tim3d.grid import Box
     from tim3d.kernels.windows.lattice import slice_lattice
     from tim3d.models.segmentation.checkpoint import describe
@@ -222,8 +223,7 @@ def verb(setting: Setting, folder: Path, slices: int) -> Rows:
         rate(float(slices) * shape[1] * shape[2], time.perf_counter() - began),
         "one process" if cores == 1 else f"{cores} processes",
     )
-    threads = max(3, min(8, os.cpu_count() or 1))
-    how = setting.size({"workers": 1, "threads": threads}, {})
+    how = setting.size({"workers": 1, "threads": threads_beside(1)}, {})
     with tim3d.cluster(kind, **how), watched(setting) as seen:
         began = time.perf_counter()
         tim3d.segment(

@@ -150,6 +150,17 @@ OPTIONS = TrainingOptions(
 SMALL = UNetSpec(("pore", "solid"), encoder="resnet18", depth=2, decoder_channels=(8, 4))
 
 
+def carried_out(training: Any, folder: Path, steps: int = 2) -> Run:
+    """A training on a device, kept and judged every second step."""
+    return lambda: carry_out(
+        training,
+        folder / "made.safetensors",
+        Schedule(steps, 2),
+        state=folder / "made.state",
+        device="cuda",
+    )
+
+
 def _labelled() -> tuple[np.ndarray, np.ndarray]:
     labels = np.stack([blobs(32, seed=n) for n in range(4)]).astype(np.uint8)
     return (60 + 90 * labels).astype(np.uint8), labels
@@ -206,13 +217,7 @@ def _adversarial(architecture: Architecture, planes: int) -> Callable[[Path], Ru
         training = SliceGANTraining(
             architecture, views, options, judge, phases=Phases(pore=0, solid=1)
         )
-        return lambda: carry_out(
-            training,
-            folder / "gen.safetensors",
-            Schedule(2, 2),
-            state=folder / "gen.state",
-            device="cuda",
-        )
+        return carried_out(training, folder)
 
     return prepare
 
@@ -270,13 +275,7 @@ def _diffusion_training(objective: Any) -> Callable[[Path], Run]:
 
         how = {"mixed_precision": objective == "flow"}
         asked = training(objective, axes=True, options=how)
-        return lambda: carry_out(
-            asked,
-            folder / "d.safetensors",
-            Schedule(2, 2),
-            state=folder / "d.state",
-            device="cuda",
-        )
+        return carried_out(asked, folder)
 
     return prepare
 
@@ -408,13 +407,7 @@ def _tuning(adapt: str) -> Callable[[Path], Run]:
         example = Example(np.where(square, 200, 60).astype(np.float32), (mask_of(square),), known)
         options = TuningOptions(adapt=adapt, batch=1)
         training = Tuning(network_of(read_model(out)), [example], [example], options)
-        return lambda: carry_out(
-            training,
-            folder / "tuned.safetensors",
-            Schedule(2, 2),
-            state=folder / "tuned.state",
-            device="cuda",
-        )
+        return carried_out(training, folder)
 
     return prepare
 
@@ -434,7 +427,7 @@ def _embeddings(folder: Path) -> Run:
     from tim3d.models.segmentation.model_file import read_model
 
     torch.save(BranchedErfnet().state_dict(), folder / "seg-model.pt")
-    out = tim3d.import_network(folder / "seg-model.pt", folder / "made.safetensors")
+    out = tim3d.import_network(folder / "seg-model.pt", folder / "base.safetensors")
     square, known = np.zeros((24, 32), bool), np.ones((24, 32), bool)
     square[10:20, 8:20], known[:, :4] = True, False
     example = Example(np.where(square, 200, 60).astype(np.float32), (mask_of(square),), known)
@@ -442,13 +435,7 @@ def _embeddings(folder: Path) -> Run:
         str(out), read_model(out).sha256, window=(1, 24, 32), halo=(0, 8, 8), device="cuda"
     )
     training = EmbeddingTuning(base, [example], [example], TuningOptions(batch=1))
-    return lambda: carry_out(
-        training,
-        folder / "tuned.safetensors",
-        Schedule(2, 2),
-        state=folder / "tuned.state",
-        device="cuda",
-    )
+    return carried_out(training, folder)
 
 
 def _translator(method: str) -> Callable[[Path], Run]:
@@ -456,13 +443,7 @@ def _translator(method: str) -> Callable[[Path], Run]:
         from tests.translators import SMALL, training
 
         asked = training(dataclasses.replace(SMALL, method=method), (90, 130))
-        return lambda: carry_out(
-            asked,
-            folder / "look.safetensors",
-            Schedule(4, 2),
-            state=folder / "look.state",
-            device="cuda",
-        )
+        return carried_out(asked, folder, 4)
 
     return prepare
 
@@ -504,13 +485,7 @@ def _surrogate(*adapt: str) -> Callable[[Path], Run]:
         options = SurrogateOptions(adapt=adapt, channels=(8, 8, 8), batch=8)
         real = random.integers(0, 255, (30, 20, 20), np.uint8) if adapt else None
         training = SurrogateTraining(seen, options, real, {"pixel_nm": [1.0, 1.0]}, level=0.8)
-        return lambda: carry_out(
-            training,
-            folder / "s.safetensors",
-            Schedule(2, 2),
-            state=folder / "s.state",
-            device="cuda",
-        )
+        return carried_out(training, folder)
 
     return prepare
 

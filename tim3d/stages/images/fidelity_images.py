@@ -243,19 +243,19 @@ class ComparingConditions:
     ) -> list[float]:
         """Share of the pixels in which crops differ from the nearest part of the images.
 
-        With `apart` parts that share a pixel with the crop are left out. nan if no other part is there.
+        With `apart` parts that share a pixel with the crop are left out, and crops without another part.
         """
         every = [(n, at) for n, one in enumerate(crops_of) for at in places(one.shape, self.crop)]
         chosen = every[:: max(1, len(every) // max(1, self.copies))][: self.copies]
         found = []
         for number, (row, column) in chosen:
             crop = crops_of[number][row : row + self.crop, column : column + self.crop]
-            nearest = [
-                nearest_part(crop, image, apart_from=at).distance
-                for image, at in _places_to_look(images, number if apart else None, (row, column))
-                if at is None or _has_other_part(image.shape, at, self.crop)
-            ]
-            found.append(min(nearest, default=np.nan))
+            distances = []
+            for n, image in enumerate(images):
+                own = (row, column) if apart and n == number else None
+                if own is None or _has_other_part(image.shape, own, self.crop):
+                    distances.append(nearest_part(crop, image, apart_from=own).distance)
+            found += [min(distances)] if distances else []
         return found
 
 
@@ -274,14 +274,6 @@ def _images(side: Masks, names: Sequence[str]) -> Iterator[Ranks]:
 def _crops(image: Ranks, edge: int) -> Iterator[Ranks]:
     for row, column in places((image.shape[0], image.shape[1]), edge):
         yield image[row : row + edge, column : column + edge]
-
-
-def _places_to_look(
-    images: Sequence[Ranks], own: int | None, at: tuple[int, int]
-) -> Iterator[tuple[Ranks, tuple[int, int] | None]]:
-    """Images, and in that of the crop itself the place that is left out."""
-    for number, image in enumerate(images):
-        yield image, at if number == own else None
 
 
 def _has_other_part(shape: tuple[int, ...], at: tuple[int, int], edge: int) -> bool:
