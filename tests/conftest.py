@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import dask
@@ -121,13 +122,35 @@ def two_workers(forked_workers: None) -> Iterator[str]:
     It is started once in each process of tests: a start costs seconds. Workers keep the environment
     of that moment.
     """
+    from distributed.utils import get_mp_context
+
+    context = get_mp_context()
+    here, there = context.Pipe()
+    process = context.Process(target=serve_two_workers, args=(there,))
+    process.start()
+    there.close()
+    yield here.recv()
+    here.close()
+    process.join(60)
+
+
+def serve_two_workers(asked: Connection) -> None:
+    """Tell the address of a scheduler with two workers, and serve until the other end is closed.
+
+    A scheduler in the process of the tests takes time from all that follow, and its messages are
+    traced with the memory of other tests: 256 KiB are set aside for each of them.
+    """
     from distributed import LocalCluster
 
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        memory_limit="4GiB",
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-    ) as made:
-        yield made.scheduler_address
+    with (
+        dask.config.set({METHOD: "forkserver"}),
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            memory_limit="4GiB",
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        ) as made,
+    ):
+        asked.send(made.scheduler_address)
+        asked.poll(None)

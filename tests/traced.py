@@ -4,9 +4,10 @@ import gc
 import tracemalloc
 from collections.abc import Callable
 
-# Objects of Python that are traced beside the arrays, and those that other threads of the process
-# make meanwhile (a cluster that later tests go on with). A plan counts arrays.
-OBJECTS = 2**17
+# Traced beside the arrays, which are what a plan counts: objects of Python, buffers in which NumPy
+# casts (64 KiB), and what other threads make meanwhile (a scheduler of dask in this process sets
+# 256 KiB aside for each message). Volumes are so large that a byte a voxel is more.
+OBJECTS = 2**19
 
 
 def traced_peak(work: Callable[[], object], times: int = 1) -> int:

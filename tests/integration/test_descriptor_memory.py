@@ -7,7 +7,7 @@ import pytest
 
 import tim3d
 from tests.integration.test_measure import quiet, volume
-from tests.integration.test_regions import MATERIAL, WORDS, ingested
+from tests.integration.test_regions import LABELLED, MATERIAL, WORDS, ingested
 from tests.traced import OBJECTS, traced_peak
 from tim3d.descriptors.base import inputs_of, partials_of
 from tim3d.descriptors.builtin import select, settled
@@ -15,23 +15,37 @@ from tim3d.stages.shared.partials import counting_pass
 from tim3d.stages.shared.percolating import through_bits
 from tim3d.storage import store
 
-EDGES = (48, 52, 56)
+EDGES = (80, 84, 88)
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A sample of one block, with the inputs of every descriptor."""
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A sample of one block, with the numbers of its components."""
     url = ingested(tmp_path_factory.mktemp("one_block"), volume(EDGES, seed=7), EDGES)
     tim3d.label(url, keep=True, options=quiet())
-    tim3d.distance(url, options=quiet())
-    tim3d.thickness(url, options=quiet())
     return url
 
 
-@pytest.mark.parametrize(
-    "word", [pytest.param(w, marks=[] if "components" in w else [pytest.mark.long]) for w in WORDS]
-)
+@pytest.fixture(scope="module")
+def sample(labelled: str) -> str:
+    """The same with the inputs of every descriptor."""
+    tim3d.distance(labelled, options=quiet())
+    tim3d.thickness(labelled, options=quiet())
+    return labelled
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("word", [word for word in WORDS if word != LABELLED])
 def test_counting_for_a_descriptor_needs_no_more_than_its_plan(sample: str, word: str) -> None:
+    assert_within_plan(sample, word)
+
+
+def test_counting_active_triple_lines_needs_no_more_than_its_plan(labelled: str) -> None:
+    assert_within_plan(labelled, LABELLED)
+
+
+def assert_within_plan(sample: str, word: str) -> None:
+    """Hold the traced peak of counting in a block against the plan of the pass."""
     labels = store.read_field(sample, "phase")
     partials = partials_of(settled(select([word]), MATERIAL, labels.shape))
     inputs = {one: store.read_field(sample, one.field_name("phase")) for one in inputs_of(partials)}
@@ -48,7 +62,7 @@ def test_counting_for_a_descriptor_needs_no_more_than_its_plan(sample: str, word
 
 
 def test_bits_of_components_are_looked_up_in_a_byte_a_voxel() -> None:
-    numbers = np.random.default_rng(0).integers(0, 500, (60, 61, 62), np.uint32)
+    numbers = np.random.default_rng(0).integers(0, 500, (80, 84, 88), np.uint32)
     through = ((1, 4, 499), (4, 9, 77), ())
     found = through_bits(numbers, through)
     expected = [np.isin(numbers, ids).astype(np.uint8) << axis for axis, ids in enumerate(through)]
