@@ -97,7 +97,7 @@ def boxes(window: int, spec: NetworkSpec) -> Triple:
     return (max(window // 2, spec.strides[0]), window, window)
 
 
-def by_monai(path: Path, window: int) -> tuple[Shares, Shares]:
+def by_monai(path: Path, window: int, batch: int) -> tuple[Shares, Shares]:
     """MONAI's sliding window over the whole volume, blended by a Gaussian."""
     from monai.inferers import sliding_window_inference
 
@@ -109,7 +109,7 @@ def by_monai(path: Path, window: int) -> tuple[Shares, Shares]:
         given = _normal(grey, flat)
         with torch.inference_mode():
             return sliding_window_inference(
-                given, edges, 1, checkpoint.model, overlap=OVERLAP, mode="gaussian"
+                given, edges, batch, checkpoint.model, overlap=OVERLAP, mode="gaussian"
             )  # type: ignore[return-value]
 
     return _both(logits, flat)
@@ -214,7 +214,8 @@ def ways(path: Path, window: int) -> dict[str, tuple[Shares, Shares]]:
     """All ways by name."""
     return {
         "plain loop": by_loop(path, window),
-        "MONAI": by_monai(path, window),
+        "MONAI": by_monai(path, window, 1),
+        "MONAI, batches of 4": by_monai(path, window, 4),
         f"tim3d {window}": by_tim3d(path, window),
         "tim3d": by_tim3d(path, None),
     }

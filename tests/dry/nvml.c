@@ -1,6 +1,6 @@
 /* A stand-in for the driver's management library (NVML): as many devices as STAND_IN_GPUS says.
 
-   Device n is GPU-0000...n, has 80 GiB of which n + 1 are in use, is (40 + 5 n) % busy, lies beside the CPUs c
+   Device n is GPU-0000...n, has STAND_IN_GIB GiB (80) of which n + 1 are in use, is (40 + 5 n) % busy, lies beside the CPUs c
    with c % 2 == n % 2, and runs no process. No device is divided (MIG). */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,10 +12,11 @@ typedef struct { unsigned long long total, free, used; } memory;
 typedef struct { unsigned int gpu, memory; } rates;
 
 static char handles[64];
-static unsigned int count(void) {
-    const char *text = getenv("STAND_IN_GPUS");
-    return text ? (unsigned int)atoi(text) : 0;
+static unsigned int number(const char *variable, unsigned int otherwise) {
+    const char *text = getenv(variable);
+    return text ? (unsigned int)atoi(text) : otherwise;
 }
+static unsigned int count(void) { return number("STAND_IN_GPUS", 0); }
 static unsigned int index_of(void *device) { return (unsigned int)((char *)device - handles); }
 static void name_of(unsigned int index, char *out, unsigned int length) {
     snprintf(out, length, "GPU-00000000-0000-0000-0000-%012u", index);
@@ -58,7 +59,7 @@ result nvmlDeviceGetMigMode(void *device, unsigned int *now, unsigned int *next)
     return UNSUPPORTED;
 }
 result nvmlDeviceGetMemoryInfo(void *device, memory *out) {
-    out->total = 80ULL << 30;
+    out->total = (unsigned long long)number("STAND_IN_GIB", 80) << 30;
     out->used = (index_of(device) + 1ULL) << 30;
     out->free = out->total - out->used;
     return OK;

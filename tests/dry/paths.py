@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from tests import diffusers
+from tests.dry_cuda import FREE
 from tests.generators import TINY, field_of, saved
 from tests.micrographs import blobs
 from tests.nets import tiny_checkpoint_3d
@@ -31,11 +32,12 @@ from tim3d.models.generation.checkpoint_selection import Judge, judged_edge
 from tim3d.models.generation.slice_sampler import Views, one_hot
 from tim3d.models.generation.training import SliceGANTraining
 from tim3d.models.segmentation import checkpoint
+from tim3d.models.segmentation.by_network import network_segmenter
 from tim3d.models.segmentation.checkpoint import Normalisation
 from tim3d.models.segmentation.dropout import Pass
 from tim3d.models.segmentation.inference import Predictor, ready, segment_core
 from tim3d.models.segmentation.losses import LOSSES
-from tim3d.models.segmentation.network_segmenter import NetworkSegmenter
+from tim3d.models.segmentation.network_segmenter import Inference, NetworkSegmenter
 from tim3d.models.segmentation.precision import check_precision
 from tim3d.models.segmentation.training import TrainingOptions, train
 from tim3d.models.segmentation.training_cost import measured_times
@@ -104,6 +106,24 @@ PATHS["inference, 16-bit grey values, a table of slices"] = _inference(
     "crop", "fp16", np.uint16, normalisation=TABLE
 )
 PATHS["inference, second device"] = _inference("slices", "fp16", device="cuda:1")
+
+
+@path("inference, a batch by free memory")
+def _by_free_memory(folder: Path) -> Run:
+    file = small_checkpoint(folder / "net.safetensors", ("pore", "solid"))
+    spec, digest = checkpoint.describe(file).spec, checkpoint.digest(file)
+    grey = np.zeros(SHAPE, np.uint8)
+
+    def run() -> None:
+        for planes, device in (("z",), "cuda"), (("z", "y"), "cuda:1"):
+            called = Predictor(str(file), digest, device=device)
+            made: Any = network_segmenter(SHAPE, spec, called, Inference(planes=planes))
+            assert made.room.free == FREE
+            assert made.predictor.batch == 2
+            assert made.description()["batch"] == "by free memory"
+            assert made.region(SHAPE, WHOLE, grey, WHOLE)["labels"].shape == SHAPE
+
+    return run
 
 
 @path("inference, dropout")

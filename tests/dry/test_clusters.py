@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("dask_cuda", reason="workers of GPUs need dask-cuda: pip install 'tim3d[gpu]'")
@@ -52,6 +53,52 @@ def seen(*arguments: Any, **environment: str) -> dict[str, Any]:
     assert lines, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(lines[-1].removeprefix("seen "))
     return found
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """64 slices of 1024 x 1024 pixels, and a network whose layers take 1.07 GiB for a slice."""
+    import tim3d
+    from tim3d.models.segmentation.checkpoint import Description, Normalisation, save
+    from tim3d.models.segmentation.unet import UNetSpec, build
+
+    folder = tmp_path_factory.mktemp("planned")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 1024, 1024), np.uint8)
+    np.save(folder / "grey.npy", noise)
+    size, quiet = dict.fromkeys("zyx", 10.0), tim3d.Options(progress=False)
+    tim3d.ingest(folder / "grey.npy", str(folder / "s.zarr"), voxel_size=size, options=quiet)
+    spec, known = UNetSpec(("pore", "solid")), Normalisation("volume", (120.0,), (40.0,))
+    save(folder / "net.safetensors", build(spec), Description(spec, known, (10.0,) * 3))
+    return folder / "s.zarr", folder / "net.safetensors"
+
+
+def note(library: Path, gpus: int, network: tuple[Path, Path], **environment: str) -> str:
+    """The last line of the plan of a segmentation."""
+    return str(seen(library, gpus, "plan", *network, **environment)["lines"][-1])
+
+
+@pytest.mark.parametrize(("gib", "batch"), [(16, 4), (80, 16), (141, 32)])
+def test_a_plan_tells_the_batch_that_fits_into_the_free_memory(
+    library: Path, network: tuple[Path, Path], gib: int, batch: int
+) -> None:
+    said = note(library, 1, network, STAND_IN_GIB=str(gib))
+    assert said.startswith(f"phase: {batch} window(s) at a time on the GPU, by {gib - 1}.00 GiB")
+
+
+def test_the_least_free_of_the_visible_gpus_counts(
+    library: Path, network: tuple[Path, Path]
+) -> None:
+    assert "by 8.00 GiB" in note(library, 8, network, STAND_IN_GIB="16")
+    visible = "GPU-00000000-0000-0000-0000-000000000002,1"
+    assert "by 13.00 GiB" in note(
+        library, 8, network, STAND_IN_GIB="16", CUDA_VISIBLE_DEVICES=visible
+    )
+
+
+def test_one_window_that_may_not_fit_is_said(library: Path, network: tuple[Path, Path]) -> None:
+    said = note(library, 1, network, STAND_IN_GIB="2")
+    assert said.startswith("phase: 1 window(s)")
+    assert said.endswith("give a smaller --window")
 
 
 def first_devices(found: dict[str, Any]) -> list[str]:

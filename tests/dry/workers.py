@@ -2,6 +2,7 @@
 
     python -m tests.dry.workers local FOLDER [WORKERS]       # --cluster cuda
     python -m tests.dry.workers job FOLDER GPUS              # the start line of a Slurm job, run on this machine
+    python -m tests.dry.workers plan SAMPLE NETWORK          # what tim3d segment --plan says
 
 Runs in a process that was started under `stand_in` of test_clusters.py. Prints what it saw as JSON.
 """
@@ -84,12 +85,23 @@ def job(folder: Path, gpus: int) -> dict[str, Any]:
             started.wait(60)
 
 
+def planned(sample: Path, network: Path) -> dict[str, Any]:
+    """Lines of the plan of a segmentation on devices that torch takes to be there."""
+    import tim3d
+    from tests.dry_cuda import dry_cuda
+
+    with dry_cuda(8):
+        plans = tim3d.segment.plan(str(sample), model=network, device="cuda")
+    return {"lines": [str(one) for one in plans]}
+
+
 if __name__ == "__main__":
     given = sys.argv[3:]
     where = Path(sys.argv[2])
-    found = (
-        local(where, int(given[0]) if given else None)
-        if sys.argv[1] == "local"
-        else job(where, int(given[0]))
-    )
+    if sys.argv[1] == "local":
+        found = local(where, int(given[0]) if given else None)
+    elif sys.argv[1] == "job":
+        found = job(where, int(given[0]))
+    else:
+        found = planned(where, Path(given[0]))
     print("seen", json.dumps(found))

@@ -102,6 +102,11 @@ class Ensemble(Segmenter):
         every = ",".join(one.segmenter.sha256 for one in self.members)
         return hashlib.sha256(every.encode()).hexdigest()
 
+    @property
+    def note(self) -> str:
+        """Lines of the members, each once."""
+        return "; ".join(dict.fromkeys(filter(None, (one.segmenter.note for one in self.members))))
+
     def open(self) -> Callable[..., Any]:
         """Load all members."""
         for one in self.members:

@@ -20,6 +20,7 @@ from tim3d.errors import ArgumentError, CheckpointError, DeviceError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.windows.lattice import Array, Lattice, reflect, require_phase
 from tim3d.kernels.windows.stitching import Batch, EmptyRule, stitch
+from tim3d.models.common.convolutions import by_onednn
 from tim3d.models.common.transfer import upload
 from tim3d.models.common.weights import check_planned
 from tim3d.models.segmentation.blending import DeviceMemory, likeliest, memory_for, quantised
@@ -83,6 +84,8 @@ def _load(predictor: Predictor) -> Loaded:
             f"{predictor.checkpoint} was trained on slices normalised one by one; give the table of this volume"
         )
     model = checkpoint.model.to(device, memory_format=LAYOUT[checkpoint.spec.dimensions])  # type: ignore[call-overload]
+    if device.type == "cpu" and predictor.precision == "fp32":
+        by_onednn(model)
     call: AbstractContextManager[Any] = _cuda_call if device.type == "cuda" else nullcontext()
     with call:
         check_precision(model, checkpoint.spec, device, predictor.precision)

@@ -17,6 +17,7 @@ from tim3d.kernels.windows.lattice import (
     require_phase,
     slice_lattice,
 )
+from tim3d.models.segmentation.batch import Room
 from tim3d.models.segmentation.dropout import Pass
 from tim3d.models.segmentation.families import NetworkSpec
 from tim3d.models.segmentation.model_file import UNET
@@ -38,7 +39,7 @@ class Inference:
     halo: int | None = None
     probabilities: bool = False
     normalisation: Literal["volume", "slices"] | None = None
-    batch: int = 1
+    batch: int | None = None
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     device: str = "auto"
     planes: tuple[str, ...] = ("z",)
@@ -53,6 +54,7 @@ class NetworkSegmenter(Segmenter):
     windows: Lattice
     activation_bytes: int
     maps: tuple[Map, ...] = ()
+    room: Room | None = None
     kind: ClassVar[str] = UNET
     needs_torch: ClassVar[bool] = True
     whole_slices: ClassVar[bool] = True
@@ -72,6 +74,11 @@ class NetworkSegmenter(Segmenter):
         """Two on a GPU: one is copied while the other computes."""
         return 1 if self.predictor.device == "cpu" else 2
 
+    @property
+    def note(self) -> str:
+        """The batch, where it was chosen by the memory of a GPU."""
+        return str(self.room or "")
+
     def open(self) -> Callable[..., Any]:
         """Load the network onto its device."""
         from tim3d.models.segmentation.inference import ready, segment_core
@@ -86,7 +93,7 @@ class NetworkSegmenter(Segmenter):
             "kind": self.kind,
             "lattice": {k: v for k, v in asdict(self.windows).items() if k != "shape"},
             "normalisation": asdict(called.normalisation) if called.normalisation else {},
-            "batch": called.batch,
+            "batch": recorded_batch(called, self.room),
             "threads": called.threads,
             "precision": called.precision,
             "device": called.device.split(":")[0],
@@ -146,6 +153,15 @@ class NetworkSegmenter(Segmenter):
         found = opened(self)(self.predictor, self.windows, core, grey, box, wanted)
         maps = {one.name: found["probabilities"] for one in self.maps}
         return {LABELS: found["labels"], **maps}
+
+
+def recorded_batch(called: Predictor, room: Room | None) -> int | str:
+    """Entry of a description for the batch.
+
+    One that was chosen by the free memory of a GPU is recorded as such and not as a number: a run
+    that is resumed on another GPU is the same run.
+    """
+    return called.batch if room is None else "by free memory"
 
 
 def recorded_pass(called: Predictor) -> dict[str, Any]:

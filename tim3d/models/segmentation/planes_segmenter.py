@@ -17,12 +17,14 @@ import numpy as np
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.windows.lattice import Array, Lattice, blend_lattice, crop_lattice, require_phase
+from tim3d.models.segmentation.batch import Room
 from tim3d.models.segmentation.checkpoint import Normalisation
 from tim3d.models.segmentation.dropout import Pass
 from tim3d.models.segmentation.ensemble import highest
 from tim3d.models.segmentation.network_segmenter import (
     PROBABILITY,
     Inference,
+    recorded_batch,
     recorded_pass,
     refuse_without_dropout,
 )
@@ -51,6 +53,7 @@ class PlanesSegmenter(Segmenter):
     lattices: tuple[Lattice, ...]
     activation_bytes: int
     maps: tuple[Map, ...] = ()
+    room: Room | None = None
     kind: ClassVar[str] = "unet-planes"
     needs_torch: ClassVar[bool] = True
     block_voxels: ClassVar[int] = 2**24
@@ -74,13 +77,18 @@ class PlanesSegmenter(Segmenter):
             "planes": self.planes,
             "lattices": lattices,
             "normalisation": asdict(called.normalisation) if called.normalisation else {},
-            "batch": called.batch,
+            "batch": recorded_batch(called, self.room),
             "threads": called.threads,
             "precision": called.precision,
             "device": called.device.split(":")[0],
             "probabilities": PROBABILITY in self.maps,
             **recorded_pass(called),
         }
+
+    @property
+    def note(self) -> str:
+        """The batch, where it was chosen by the memory of a GPU."""
+        return str(self.room or "")
 
     def exact(self) -> Segmenter:
         """The same planes with mean probabilities in float32."""
@@ -192,37 +200,20 @@ class PlanesSegmenter(Segmenter):
         return made
 
 
-def planes_segmenter(
-    shape: Triple,
-    spec: UNetSpec,
-    predictor: Predictor,
-    how: Inference,
-    activation_bytes: Callable[[tuple[int, int]], int],
-) -> PlanesSegmenter:
-    """Return a network of slices that looks across the planes that are asked for.
-
-    Parameters
-    ----------
-    shape : (z, y, x)
-        Voxels of the volume.
-    spec : UNetSpec
-        The network.
-    predictor : Predictor
-        Its file, device and normalisation.
-    how : Inference
-        Planes, windows and maps.
-    activation_bytes : callable
-        Memory of the layers of the network for the edges of a window.
+def lattices_across(shape: Triple, spec: UNetSpec, how: Inference) -> tuple[Lattice, ...]:
+    """Windows of the planes that are asked for, in the order of the planes.
 
     Raises
     ------
     ArgumentError
         If window or halo do not fit the network.
     """
-    lattices = tuple(windows_across(name, shape, spec, how) for name in how.planes)
-    needs = max(activation_bytes(one.window[1:]) for one in lattices)
-    maps = (PROBABILITY,) * how.probabilities + (DISAGREEMENT,) * (len(how.planes) > 1)
-    return PlanesSegmenter(spec, predictor, how.planes, lattices, needs, maps)
+    return tuple(windows_across(name, shape, spec, how) for name in how.planes)
+
+
+def maps_across(how: Inference) -> tuple[Map, ...]:
+    """Maps beside the labels: probabilities if they are kept, disagreement of several planes."""
+    return (PROBABILITY,) * how.probabilities + (DISAGREEMENT,) * (len(how.planes) > 1)
 
 
 def windows_across(name: str, shape: Triple, spec: UNetSpec, how: Inference) -> Lattice:

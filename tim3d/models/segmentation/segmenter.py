@@ -200,6 +200,11 @@ class Segmenter(ABC):
             "maps": maps,
         }
 
+    @property
+    def note(self) -> str:
+        """Line of a plan about what it does beside its blocks; empty if there is nothing to say."""
+        return ""
+
     def exact(self) -> Segmenter:
         """The same segmenter with the one map `EXACT`: probabilities in float32.
 

@@ -225,7 +225,7 @@ class FromFile:
             str(self.model.absolute()),
             checkpoint.digest(self.model),
             device=choose_device(self.how.device),
-            batch=self.how.batch,
+            batch=1 if self.how.batch is None else self.how.batch,
             precision=self.how.precision,
             normalisation=self._scale(normalisation),
         )
@@ -241,8 +241,9 @@ class FromFile:
         if normalisation != "fixed":
             check_normalisation(normalisation)
         device = "cpu" if self.how.device == "auto" else self.how.device
+        batch = 1 if self.how.batch is None else self.how.batch
         return Predictor(
-            str(self.model), "not trained yet", device, self.how.batch, precision=self.how.precision
+            str(self.model), "not trained yet", device, batch, precision=self.how.precision
         )
 
 

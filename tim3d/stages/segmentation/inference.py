@@ -65,10 +65,16 @@ class Segmentation:
         first, segmenter = self.chosen.first(), self.chosen.planned()
         making, objects, options = self._makings(segmenter)
         if self.chosen.awaited:
-            return plan_awaiting(self.sample, making, options, self.chosen.awaited)
+            awaiting = plan_awaiting(self.sample, making, options, self.chosen.awaited)
+            return [*awaiting, *self._noted(segmenter)]
         numbers = [plan for one in objects for plan in one.plans()]
         joined = [plan for one in self._joined(segmenter, making) for plan in one.plans()]
-        return [*first, *plan_field(self.sample, making, options), *numbers, *joined]
+        plans = plan_field(self.sample, making, options)
+        noted = self._noted(segmenter) if plans else []
+        return [*first, *plans, *noted, *numbers, *joined]
+
+    def _noted(self, segmenter: Segmenter) -> list[Outline]:
+        return [Outline(self.out, segmenter.note)] if segmenter.note else []
 
     def run(self) -> xr.DataArray:
         """Write and return the labels."""

@@ -52,7 +52,7 @@ def segment(
     passes: int = 8,
     seed: int = 0,
     normalisation: Literal["volume", "slices"] | None = None,
-    batch: int = 1,
+    batch: int | None = None,
     precision: Literal["fp32", "fp16", "bf16"] = "fp32",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     options: Options = DEFAULTS,
@@ -119,8 +119,9 @@ def segment(
     normalisation : {"volume", "slices"}, optional
         Mean and deviation of grey: of the volume, or of each slice, smoothed (default: as the
         network was trained).
-    batch : int
-        Windows that the network gets at a time.
+    batch : int, optional
+        Windows that the network gets at a time (default: 1 on a CPU; on a GPU as many as fit into
+        its free memory, up to 2^25 voxels, which ``--plan`` tells).
     precision : {"fp32", "fp16", "bf16"}
         Precision of the network's convolutions. Half precision is compared with fp32 on a test
         image first, and refused where probabilities differ by more than 0.02.
