@@ -60,7 +60,7 @@ ROOMS = [
     Room(1, "kernels.masks",      "kernels.image",      "numpy scipy skimage"),
     Room(1, "storage",            "",                   "numpy xarray zarr numcodecs fsspec obstore"),
     Room(1, "models"),
-    Room(1, "models.common",       "storage",           "numpy torch safetensors"),
+    Room(1, "models.common",       "storage",           "numpy torch safetensors pynvml"),
     Room(1, "models.segmentation", "kernels.image kernels.morphology kernels.statistics kernels.windows "
          "models.common storage", "numpy torch torchvision safetensors segmentation_models_pytorch sklearn"),
     Room(1, "models.promptable",  "kernels.masks kernels.windows models.common models.segmentation storage",
@@ -131,6 +131,7 @@ BLIND = {
 # What a library is confined to, within the rooms that hold it.
 ONLY_IN = {
     "bioimage_cpp": {"kernels.morphology.multicut"},
+    "pynvml": {"models.common.gpu_memory"},
     "zarr": {
         "sources.zarr_array",
         "sources.zarr_chunks",
@@ -194,6 +195,7 @@ LIGHT = {
         "memory",
         "model_file",
         "ensemble",
+        "batch",
         "network_segmenter",
         "objects",
         "predictor",

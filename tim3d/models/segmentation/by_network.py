@@ -65,7 +65,7 @@ def _batched(
 ) -> tuple[Predictor, int, Room | None]:
     """Predictor with its batch, the bytes of the layers in a call, and what the batch was chosen by.
 
-    On a CPU a batch is one window unless another number is given: more of them are no faster there,
+    A batch on a CPU is one window unless another number is given: more would gain little there,
     and would change the last bits.
     """
     one = max(call_bytes(spec, 1, lattice.window) for lattice in lattices)
