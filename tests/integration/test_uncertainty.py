@@ -143,6 +143,15 @@ def test_intervals_stand_beside_the_numbers(
     )
     assert set(no_results) < set(found)
     assert not {f"{name}_low" for name in no_results} & set(found)
+    for name in ("percolates", "flux_percolates"):
+        share = found[f"{name}_probability"]
+        assert share.dims == found[name].dims
+        assert (share.isnull() == found[name].isnull()).all()  # axes that were not solved
+        assert f"{name}_low" not in found
+        assert found[name].attrs["ancillary_variables"] == f"{name}_probability"
+    every = [tim3d.open_dataset(sample, f"phase_draw_0{n}_components") for n in range(DRAWS)]
+    through = np.mean([one["percolates"].sel(phase="pore").values for one in every], axis=0)
+    assert (found["percolates_probability"].sel(phase="pore") == through).all()
     own = dataclasses.replace(GEODESIC_TORTUOSITY, diagnostics=("geodesic_tortuosity",))
     assert "geodesic_tortuosity_low" not in tim3d.describe(sample, [own])
     within = (found["phase_fraction_low"] < truth["phase_fraction"]) & (

@@ -96,6 +96,9 @@ class Coupled:
     diagnostics : tuple of str
         Those of its results that bound a number or say how it was found, by their names in a
         Dataset; ``*`` is a wildcard. They have no interval of draws.
+    flags : tuple of str
+        Those of its results that are 1 or 0, in the same way. Beside them stands the share of the
+        draws in which they are 1, in place of an interval.
 
     Examples
     --------
@@ -113,6 +116,7 @@ class Coupled:
     whole: Whole | None = None
     of_phase: bool = False
     diagnostics: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
     def command(self, sample: str, field: str, phases: Phases) -> str:
         """Command to type, with a conductivity of 0 for the phase ``pore`` and 1 for the others."""
@@ -265,7 +269,8 @@ def _text(value: Any) -> str:
 _SOLVE = "--conductivity {conductivity} --axis z,y,x"
 # The components of a phase percolate too, and not always where the conductors do.
 _FLUX = (("percolates", "flux_percolates"),)
-_SOLVER = ("flux_spread", "flux_percolates")
+_FLAGS = ("flux_percolates",)
+_SOLVER = ("flux_spread", *_FLAGS)
 
 EFFECTIVE_CONDUCTIVITY = Coupled(
     "effective_conductivity",
@@ -284,6 +289,7 @@ EFFECTIVE_CONDUCTIVITY = Coupled(
     _FLUX,
     windows=True,
     diagnostics=(*_SOLVER, "conductivity_wiener_*", "conductivity_hashin_shtrikman_*"),
+    flags=_FLAGS,
 )
 TORTUOSITY_FACTOR = Coupled(
     "tortuosity_factor",
@@ -294,6 +300,7 @@ TORTUOSITY_FACTOR = Coupled(
     _FLUX,
     windows=True,
     diagnostics=_SOLVER,
+    flags=_FLAGS,
 )
 LOCAL_FLUX = Coupled(
     "local_flux",
@@ -310,12 +317,14 @@ GEODESIC_TORTUOSITY = Coupled(
     ("geodesic_*", "plane_geodesic_*"),
     windows=True,
     diagnostics=("plane_geodesic_*",),
+    flags=("geodesic_percolates",),
 )
 PERCOLATION = Coupled(
     "percolation",
     "label",
     "components",
     ("component_count", "largest_share", "*_fraction", "percolates"),
+    flags=("percolates",),
 )
 PARTICLES = Coupled(
     "particles", "particles", "particles", ("particle_*", "contact_*"), "--phase PHASE"

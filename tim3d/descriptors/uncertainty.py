@@ -15,6 +15,8 @@ from tim3d.lazy import xarray as xr
 STANDARD_ERROR = "_standard_error"
 # Limits of an interval over draws of the labels, and its level.
 LOW, HIGH, LEVEL = "_low", "_high", 0.9
+# Share of the draws in which a flag is 1.
+PROBABILITY = "_probability"
 OF_DRAWS = "segmentation: "
 VOXEL_SIZE = "voxel size: difference to h → 0"
 RICHARDSON = "extrapolation to h → 0: half width"

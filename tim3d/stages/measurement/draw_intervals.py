@@ -1,4 +1,8 @@
-"""Intervals of the numbers of a field from those of its draws: what the segmentation leaves open."""
+"""Intervals of the numbers of a field from those of its draws: what the segmentation leaves open.
+
+A result that is 1 or 0, such as whether a phase percolates, has no interval: the share of the draws in
+which it is 1 stands beside it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import numpy as np
 
 from tim3d.descriptors.builtin import COUPLED
 from tim3d.descriptors.coupled import Coupled, Descriptors
-from tim3d.descriptors.uncertainty import HIGH, LEVEL, LOW, OF_DRAWS
+from tim3d.descriptors.uncertainty import HIGH, LEVEL, LOW, OF_DRAWS, PROBABILITY
 from tim3d.errors import MissingFieldError
 from tim3d.kernels.statistics.sampling_error import prediction_interval
 from tim3d.lazy import xarray as xr
@@ -34,6 +38,8 @@ def with_intervals(
 ) -> xr.Dataset:
     """Results with the limits of intervals, ``NAME_low`` and ``NAME_high``, where the field has draws.
 
+    Results that are 1 or 0 have ``NAME_probability`` instead.
+
     Parameters
     ----------
     sample, field : str
@@ -50,16 +56,20 @@ def with_intervals(
     if not every:
         return found
     listing = store.open_dataset(sample, node_of(field))
-    made: dict[str, xr.DataArray] = {}
-    diagnostics = _diagnostics(asked)
-    for name, variable in found.data_vars.items():
-        if not diagnostics(str(name)) and _has_interval(str(name), variable, found):
-            made |= _limits(str(name), variable, every, listing)
-    full = found.assign(made)
-    for name in {one.removesuffix(LOW).removesuffix(HIGH) for one in made}:
+    beside: dict[str, Mapping[str, xr.DataArray]] = {}
+    diagnostics, flags = _declared("diagnostics", asked), _declared("flags", asked)
+    for name, variable in ((str(n), v) for n, v in found.data_vars.items()):
+        if flags(name):
+            beside[name] = _probability(name, variable, every)
+        elif not diagnostics(name) and _has_interval(name, variable, found):
+            beside[name] = _limits(name, variable, every, listing)
+    full = found.assign({key: one for made in beside.values() for key, one in made.items()})
+    for name, made in beside.items():
         before = str(full[name].attrs.get("ancillary_variables", ""))
-        beside = f"{before} {name}{LOW} {name}{HIGH}".strip()
-        full[name] = full[name].assign_attrs(ancillary_variables=beside)
+        if made:
+            full[name] = full[name].assign_attrs(
+                ancillary_variables=" ".join([before, *made]).strip()
+            )
     return full
 
 
@@ -86,10 +96,10 @@ def _renamed(one: xr.Dataset, name: str, field: str) -> xr.Dataset:
     return one
 
 
-def _diagnostics(asked: Descriptors) -> Callable[[str], bool]:
-    """Whether a name is that of a bound, or of a result that says how a number was found."""
+def _declared(what: str, asked: Descriptors) -> Callable[[str], bool]:
+    """Whether a name is among the diagnostics, or the flags, of a kind of results."""
     kinds = (*COUPLED.values(), *(one for one in asked if isinstance(one, Coupled)))
-    patterns = {pattern for kind in kinds for pattern in kind.diagnostics}
+    patterns = {pattern for kind in kinds for pattern in getattr(kind, what)}
     return lambda name: any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
@@ -110,10 +120,9 @@ def _limits(
     name: str, variable: xr.DataArray, every: list[xr.Dataset], listing: xr.Dataset
 ) -> Mapping[str, xr.DataArray]:
     """Limits of a variable; none unless all draws have it."""
-    if any(name not in one or one[name].dims != variable.dims for one in every):
+    values = _of_draws(name, variable, every)
+    if values is None:
         return {}
-    aligned = [one[name].reindex_like(variable) for one in every]
-    values = np.stack([np.asarray(one.values, np.float64) for one in aligned])
     text = f"{OF_DRAWS}{100 * LEVEL:g} % interval of {len(every)} draws"
     if name in SURFACES and "surface_ratio" in listing and variable.dims == ("phase",):
         values = values / listing["surface_ratio"].sel(phase=variable["phase"]).values
@@ -127,3 +136,28 @@ def _limits(
         )
         for end, word, one in zip((LOW, HIGH), ("lower", "upper"), limits, strict=True)
     }  # fmt: skip
+
+
+def _probability(
+    name: str, variable: xr.DataArray, every: list[xr.Dataset]
+) -> Mapping[str, xr.DataArray]:
+    """Share of the draws in which a flag is 1; none unless all draws have it."""
+    values = _of_draws(name, variable, every)
+    if values is None:
+        return {}
+    about = {
+        "units": "1",
+        "long_name": f"share of the draws in which {name} is 1",
+        "method": f"{OF_DRAWS}{len(every)} draws",
+        "reference": "doi:10.1007/0-387-28678-0",
+    }
+    share = xr.DataArray(values.mean(axis=0), variable.coords, variable.dims, attrs=about)
+    return {f"{name}{PROBABILITY}": share}
+
+
+def _of_draws(name: str, variable: xr.DataArray, every: list[xr.Dataset]) -> np.ndarray | None:
+    """Values of all draws, one after the other; None unless all have the variable."""
+    if any(name not in one or one[name].dims != variable.dims for one in every):
+        return None
+    aligned = [one[name].reindex_like(variable) for one in every]
+    return np.stack([np.asarray(one.values, np.float64) for one in aligned])
