@@ -21,12 +21,13 @@ from tim3d.grid import Box, Triple
 from tim3d.kernels.windows.lattice import Array, Lattice, reflect, require_phase
 from tim3d.kernels.windows.stitching import Batch, EmptyRule, stitch
 from tim3d.models.common.convolutions import by_onednn
+from tim3d.models.common.folding import folded
 from tim3d.models.common.transfer import upload
 from tim3d.models.common.weights import check_planned
 from tim3d.models.segmentation.blending import DeviceMemory, likeliest, memory_for, quantised
 from tim3d.models.segmentation.checkpoint import Checkpoint, Normalisation, load
 from tim3d.models.segmentation.dropout import passing
-from tim3d.models.segmentation.precision import check_precision, mixed
+from tim3d.models.segmentation.precision import check_precision, mixed, trial_image
 from tim3d.models.segmentation.predictor import Predictor as Predictor
 
 Item = TypeVar("Item")
@@ -83,7 +84,10 @@ def _load(predictor: Predictor) -> Loaded:
         raise CheckpointError(
             f"{predictor.checkpoint} was trained on slices normalised one by one; give the table of this volume"
         )
-    model = checkpoint.model.to(device, memory_format=LAYOUT[checkpoint.spec.dimensions])  # type: ignore[call-overload]
+    model = checkpoint.model
+    if device.type == "cuda":
+        model = folded(model, torch.from_numpy(trial_image(checkpoint.spec)))
+    model = model.to(device, memory_format=LAYOUT[checkpoint.spec.dimensions])  # type: ignore[call-overload]
     if device.type == "cpu" and predictor.precision == "fp32":
         by_onednn(model)
     call: AbstractContextManager[Any] = _cuda_call if device.type == "cuda" else nullcontext()
