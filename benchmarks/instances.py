@@ -4,6 +4,7 @@
     python -m benchmarks.instances slices FLYEM-FOLDER
     python -m benchmarks.instances sem BPARTIS.safetensors --images 8
     python -m benchmarks.instances stitching --edge 512
+    python -m benchmarks.instances blockings --edge 512
 
 The controls are rules of other programs, written from their descriptions: the links of micro-sam (share of
 the lower object, attractive from 0.269 on) and the stitching of blocks by labels that touch at their faces, as
@@ -383,12 +384,22 @@ def ours(folder: Path, inside: NDArray[np.bool_], block: int) -> str:
     return sample
 
 
+def touching_spheres(edge: int) -> NDArray[np.bool_]:
+    """Voxels inside the spheres of a packing of two sizes."""
+    truth = packed(edge, 0.5, (16.0, 28.0), 3)[0]
+    print(f"true pieces | {truth.max()}")
+    return truth > 0
+
+
+def blockings(edge: int) -> None:
+    """The commands in two blockings, without the controls."""
+    with TemporaryDirectory() as folder:
+        ours(Path(folder), touching_spheres(edge), min(edge // 2, 128))
+
+
 def stitching(edge: int) -> None:
     """Objects found by the exact rule and by rules that join blocks, for three blockings."""
-    truth, _, _ = packed(edge, 0.5, (16.0, 28.0), 3)
-    inside = truth > 0
-    print(f"true pieces | {truth.max()}")
-    del truth
+    inside = touching_spheres(edge)
     with TemporaryDirectory() as folder:
         sample = ours(Path(folder), inside, min(edge // 2, 128))
         radii = np.where(inside, np.asarray(tim3d.open_field(sample, "phase_distance")), 0)
@@ -416,7 +427,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", choices=["spheres", "slices", "sem", "stitching"])
+    parser.add_argument("what", choices=["spheres", "slices", "sem", "stitching", "blockings"])
     parser.add_argument("path", nargs="?", default="")
     parser.add_argument("--edge", type=int, default=160)
     parser.add_argument("--images", type=int, default=6)
@@ -427,6 +438,8 @@ def main(arguments: list[str] | None = None) -> None:
         slices(Path(given.path))
     elif given.what == "sem":
         sem(given.path, given.images)
+    elif given.what == "blockings":
+        blockings(given.edge)
     else:
         stitching(given.edge)
 

@@ -238,6 +238,20 @@ def test_objects_are_compared_by_one_table(
         tim3d.evaluate(url, field="grains", tolerance=5.0)
     with pytest.raises(ArgumentError, match="holds numbers of objects, and 'phase' does not"):
         tim3d.evaluate(url, field="grains", truth="phase")
+    # Slices 3 to 5 as a sample of their own.
+    part = str(tmp_path / "part.zarr")
+    for name in ("truth", "grains"):
+        np.save(tmp_path / "p.npy", np.asarray(tim3d.open_field(url, name))[3:])
+        tim3d.ingest(
+            tmp_path / "p.npy", part, field=name, voxel_size=SIZE, convert="objects", options=QUIET
+        )
+    alone, of_slices = (
+        tim3d.evaluate(part, field="grains", options=QUIET),
+        tim3d.evaluate(url, field="grains", slices=slice(3, 6), options=blocks),
+    )
+    assert of_slices.drop_attrs().equals(alone.drop_attrs())
+    assert list(of_slices.attrs["slices"]) == [3, 6]
+    assert not of_slices.equals(found)
     figure = tmp_path / "f.png"
     assert main(["evaluate", url, "--field", "grains", "--figure", str(figure)]) == 0
     assert "adapted_rand_error" in capsys.readouterr().out

@@ -230,6 +230,14 @@ def test_the_file_is_taken_by_the_verb_and_its_slices_are_named(
     assert "was made by what learnt from slice 1" in text(objects)
 
 
+def test_limits_that_find_no_object_are_said(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tuned(folder, "none.json", masks=replace(LOOSE, largest=4), parameters=["iou"])
+    assert json.loads(path.read_text())["score"]["chosen"] == 0
+    assert "no mask agrees with an object of 'cells' by any limit" in caplog.text
+
+
 def test_the_same_question_is_answered_from_the_file_and_another_refused(folder: Path) -> None:
     path = tuned(folder, "again.json")
     before = path.stat().st_mtime_ns

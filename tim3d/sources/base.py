@@ -62,6 +62,8 @@ class Source(ABC):
         Value that stands for missing data, if the file names one; slices that hold it are refused.
     extra_voxel_bytes : int
         Memory of each voxel that is read, in addition to its own, while it is converted.
+    is_numbered : bool
+        Whether voxels are numbers of objects, 0 for none, and no grey values.
     """
 
     shape: Triple
@@ -75,6 +77,7 @@ class Source(ABC):
     scale: tuple[float, float] | None = None
     missing: float | None = None
     extra_voxel_bytes: int = 0
+    is_numbered: bool = False
 
     @property
     def slice_bytes(self) -> int:

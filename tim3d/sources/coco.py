@@ -78,6 +78,7 @@ def open_coco(path: Path, wanted: Wanted) -> CocoFile:
     return CocoFile(
         shape=(len(found["images"]), *size),
         dtype=np.dtype("uint16"),
+        is_numbered=True,
         path=str(path),
         size=path.stat().st_size,
         piece_bytes=8 * path.stat().st_size + 8 * size[0] * size[1],

@@ -10,13 +10,13 @@ import numpy as np
 from tim3d.errors import ArgumentError, InputError
 from tim3d.sources.base import DTYPES, Source, Voxels
 
-Conversion = Literal["exact", "shift", "float32"]
-CONVERSIONS = ("exact", "shift", "float32")
+Conversion = Literal["exact", "shift", "float32", "objects"]
+CONVERSIONS = ("exact", "shift", "float32", "objects")
 
-_FLOAT32 = np.dtype(np.float32)
+_FLOAT32, _NUMBERS = np.dtype(np.float32), np.dtype(np.uint32)
 # Bytes of the slabs in which a volume is looked through.
 _SLAB_BYTES = 2**22
-_OWN = ("shape", "dtype", "scale", "missing", "extra_voxel_bytes")
+_OWN = ("shape", "dtype", "scale", "missing", "extra_voxel_bytes", "is_numbered")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -59,11 +59,11 @@ class Converted(Source):
     def _refuse_changed(self, found: Voxels, z0: int) -> None:
         for z, plane in enumerate(found, z0):
             if not _fits(plane, self.dtype):
-                raise _misfit(self.source, z, plane)
+                raise _misfit(self.source, z, plane, objects=self.is_numbered)
 
 
 def fitted(source: Source, conversion: Conversion = "exact") -> Source:
-    """Return the source in uint8, uint16 or float32.
+    """Return the source in uint8, uint16 or float32, or numbers of objects in uint32.
 
     With ``exact``, whole numbers become uint8 if all are 0 to 255, otherwise uint16 if all are 0 to
     65535, and float64 becomes float32 if every value is one. Headers cannot tell, so the whole volume is read once.
@@ -72,9 +72,10 @@ def fitted(source: Source, conversion: Conversion = "exact") -> Source:
     ----------
     source : Source
         The source, of any type of real numbers.
-    conversion : {"exact", "shift", "float32"}
+    conversion : {"exact", "shift", "float32", "objects"}
         ``exact`` changes no value. ``shift`` adds 128 to int8 and 32768 to int16, which loses
-        nothing. ``float32`` takes the nearest float32.
+        nothing. ``float32`` takes the nearest float32. ``objects`` reads whole numbers as numbers
+        of objects, as files of nothing else are read in any case.
 
     Raises
     ------
@@ -87,6 +88,8 @@ def fitted(source: Source, conversion: Conversion = "exact") -> Source:
         raise ArgumentError(
             f"--convert {conversion!r} is not known; write {', '.join(CONVERSIONS)}"
         )
+    if conversion == "objects" or source.is_numbered:
+        return _of_objects(source)
     if source.scale not in (None, (1.0, 0.0)):
         _refuse_needless(conversion == "exact", source, conversion)
         return _converted(source, _FLOAT32, "scale")
@@ -99,6 +102,17 @@ def fitted(source: Source, conversion: Conversion = "exact") -> Source:
         _refuse_needless(source.dtype.name in ("int8", "int16"), source, conversion)
         return _converted(source, np.dtype(f"u{source.dtype.name}"), "shift")
     return _converted(source, _proved(source), "cast")
+
+
+def _of_objects(source: Source) -> Source:
+    if source.dtype.kind not in "iu" or source.scale not in (None, (1.0, 0.0)):
+        raise InputError(
+            f"{source.label} holds {source.dtype} values; numbers of objects are whole: save them as uint8, uint16 or "
+            "uint32"
+        )
+    if source.dtype == _NUMBERS:
+        return replace(source, is_numbered=True)
+    return replace(_converted(source, _NUMBERS, "cast"), is_numbered=True)
 
 
 def _refuse_needless(needed: bool, source: Source, conversion: str) -> None:
@@ -158,14 +172,16 @@ def _fits_widest(values: Voxels) -> bool:
     return _fits(values, _FLOAT32 if values.dtype.kind == "f" else np.dtype(np.uint16))
 
 
-def _misfit(source: Source, z: int, plane: Voxels) -> InputError:
+def _misfit(source: Source, z: int, plane: Voxels, *, objects: bool = False) -> InputError:
     shift = (
         f" --convert shift, which adds {_offset(source.dtype)} and loses nothing, or"
         if source.dtype.name in ("int8", "int16")
         else ""
     )
+    seen = f"{source.slice_name(z)} holds {source.dtype} values from {plane.min():g} to {plane.max():g}"
+    if objects:
+        return InputError(f"{seen}; numbers of objects are 0 to {np.iinfo(_NUMBERS).max}")
     return InputError(
-        f"{source.slice_name(z)} holds {source.dtype} values from {plane.min():g} to {plane.max():g}; tim3d keeps "
-        f"{', '.join(DTYPES)}, and they do not fit without change. Type{shift} --convert float32, which takes the "
-        "nearest float32"
+        f"{seen}; tim3d keeps {', '.join(DTYPES)}, and they do not fit without change. Type{shift} --convert float32, "
+        "which takes the nearest float32, or --convert objects if they are numbers of objects"
     )

@@ -65,7 +65,7 @@ def open_source(
     scene, time, channel, level : int or str, optional
         Number from 0, or name, of the image, time, channel and level to read. What a file has one
         of need not be chosen; the level is 0, the full resolution, by default.
-    convert : {"exact", "shift", "float32"}
+    convert : {"exact", "shift", "float32", "objects"}
         What becomes of values of other types than uint8, uint16 and float32; see
         `tim3d.sources.conversion.fitted`.
 

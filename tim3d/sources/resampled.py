@@ -96,6 +96,7 @@ def resample(source: Source, resampling: Resampling, *, labels: bool = False) ->
         filled=source.filled,
         piece_bytes=source.piece_bytes,
         remarks=source.remarks,
+        is_numbered=source.is_numbered,
         source=source,
         resampling=resampling,
         nearest=labels,

@@ -127,9 +127,11 @@ def ingest(
         Which channel, from 0 (needed if there are several).
     level : number or name, optional
         Which level of a pyramid, from 0 (default: 0, the full resolution).
-    convert : {"exact", "shift", "float32"}
+    convert : {"exact", "shift", "float32", "objects"}
         Values of other types than uint8, uint16, float32 must fit without change (exact), get an
-        offset (shift: int8 plus 128, int16 plus 32768), or become the nearest float32.
+        offset (shift: int8 plus 128, int16 plus 32768), or become the nearest float32. Whole
+        numbers may be those of objects, 0 for none (objects), which are never averaged nor judged
+        as grey values.
     accept : sequence of str
         Suspicious things to take as they are, by their names: ``gaps``, ``blank``, ``drift`` ...
         (see `tim3d inspect`). All others stop the ingest before anything is written.
@@ -187,11 +189,15 @@ class Typed:
         """The slices, evenly spaced, and the edges of a voxel in nm; headers are read and no voxel."""
         stack = self.reading.open(self.source)
         _refuse_beyond_memory(stack)
-        labels = self.phases is not None
+        labels = self.phases is not None or stack.is_numbered
         stack, spacing = _even(
             stack, dict(self.voxel_size), self.units, labels=labels, even_z=self.even_z
         )
-        if labels and stack.dtype != np.uint8:
+        if self.phases is not None and stack.is_numbered:
+            raise ArgumentError(
+                f"{stack.label} holds numbers of objects, which have no phases: leave out --phases"
+            )
+        if self.phases is not None and stack.dtype != np.uint8:
             raise InputError(
                 f"labels are {stack.dtype}; tim3d needs uint8 codes 0 to 255. Convert {self.source} first"
             )
@@ -207,9 +213,9 @@ class Typed:
             spacing_nm=spacing,
             chunk=chunk,
             shard=shards,
-            labels=self.phases is not None,
+            labels=self.phases is not None or stack.is_numbered,
             phases=self.phases,
-            long_name="phase" if self.phases else "grey value",
+            long_name=_meaning(self.phases, stack),
         )
 
 
@@ -260,7 +266,8 @@ class Ingesting:
 
     def _subject(self, stack: Source, spacing: schema.Spacing) -> Subject:
         given = tuple(axis for axis, length in self.typed.voxel_size.items() if length is not None)
-        return Subject(original(stack), spacing, given, labels=self.typed.phases is not None)
+        labels = self.typed.phases is not None or stack.is_numbered
+        return Subject(original(stack), spacing, given, labels=labels)
 
     def _is_begun(self) -> bool:
         """Whether the field is there, finished or not: its slices were looked at."""
@@ -300,6 +307,12 @@ class Ingesting:
             read_bytes=stack.dtype.itemsize,
             other_grid=typed.other_grid,
         )
+
+
+def _meaning(phases: Phases | None, stack: Source) -> str:
+    if stack.is_numbered:
+        return "number of the object"
+    return "phase" if phases else "grey value"
 
 
 def _text(source: Sources | Source) -> str:
@@ -392,7 +405,9 @@ class IngestWork:
     def compute(
         self, block: Block, inputs: np.ndarray
     ) -> tuple[np.ndarray, dict[str, list[float]]]:
-        """Statistics of each slice; unknown codes are refused."""
+        """Statistics of each slice, but for numbers of objects; unknown codes are refused."""
+        if self.source.is_numbered:
+            return inputs, {}
         if self.phases is not None:
             _refuse_unknown_codes(inputs, self.phases, self.name, block.core.start[0])
         return inputs, slice_statistics(inputs)

@@ -142,6 +142,8 @@ def making(url: str, name: str, verb: str) -> str:
 
     >>> making("a.zarr", "truth", "labels")
     'tim3d ingest MASKS a.zarr --field truth --phases pore=0,solid=1 --voxel-size z=10,y=5,x=5'
+    >>> making("a.zarr", "drawn", "objects")
+    'tim3d ingest OBJECTS a.zarr --field drawn --convert objects --voxel-size z=10,y=5,x=5'
     >>> making("a.zarr", "cleaned_distance_phases=a+b", "distance")
     'tim3d distance a.zarr --field cleaned --phases a,b'
     """
@@ -155,6 +157,7 @@ def making(url: str, name: str, verb: str) -> str:
         + (f"{on_field}{chosen}" if usual else f" --out {name}"),
         "skeleton": _thinning(url, name),
         "generate": f"tim3d generate {url} --kind network --weights gen.safetensors --shape 256,256,256 --out {name}",
+        "objects": f"tim3d ingest OBJECTS {url} --field {name} --convert objects {SIZE}",
         "labels": f"tim3d ingest MASKS {url} --field {name} --phases pore=0,solid=1 {SIZE}",
         "segment": f"tim3d segment {url} --method otsu --phases pore=0,solid=1 --out {name}",
     }

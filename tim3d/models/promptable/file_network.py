@@ -178,7 +178,8 @@ def network_of(file: ModelFile, device: str = "cpu") -> FileNetwork:
     """
     if file.kind != KIND:
         raise CheckpointError(
-            f"{file.path} holds a segmenter of the kind {file.kind!r}, which takes no prompts: leave --prompts out"
+            f"{file.path} holds a segmenter of the kind {file.kind!r}, which takes no prompts: tim3d segment "
+            f"SAMPLE --model {file.path}, or segment-images without --prompts"
         )
     about = file.description
     return FileNetwork(

@@ -176,7 +176,7 @@ class PromptedSegmenter(Segmenter):
         image = self.scaled(grey)
         where = f"slice {place.start[0]}, window from {place.start[1:]}"
         if image.min() == image.max():
-            self._refuse_empty(f"{where} has one grey value everywhere")
+            self._refuse_empty(f"{where} has one grey value everywhere", "Leave it out")
             masks: list[Mask] = []
         else:
             masks = self.masks(session, image, place)
@@ -205,13 +205,14 @@ class PromptedSegmenter(Segmenter):
         iou, sure, _ = self.rule.limits(asked)
         self._refuse_empty(
             f"{where} has no mask of an expected IoU of {iou:g}, a stability of {sure:g} and {self.rule.smallest} "
-            f"to {self.rule.largest or 'any'} pixels"
+            f"to {self.rule.largest or 'any'} pixels",
+            "Lower the limits",
         )
 
-    def _refuse_empty(self, found: str) -> None:
+    def _refuse_empty(self, found: str, cure: str) -> None:
         if self.rule.empty != "accept":
             raise InputError(
-                f"{found}. Lower the limits, or let it stay empty: --masks {self.rule.kind}:empty=accept"
+                f"{found}. {cure}, or let it stay empty: --masks {self.rule.kind}:empty=accept"
             )
 
     def masks(self, session: Session, image: Image, place: Box) -> list[Mask]:

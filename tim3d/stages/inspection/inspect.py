@@ -69,9 +69,10 @@ def inspect(
         Which channel, from 0 (needed if there are several).
     level : number or name, optional
         Which level of a pyramid, from 0 (default: 0, the full resolution).
-    convert : {"exact", "shift", "float32"}
+    convert : {"exact", "shift", "float32", "objects"}
         Values of other types than uint8, uint16, float32 must fit without change (exact), get an
-        offset (shift: int8 plus 128, int16 plus 32768), or become the nearest float32.
+        offset (shift: int8 plus 128, int16 plus 32768), or become the nearest float32. Whole
+        numbers may be those of objects (objects), which are not judged as grey values.
     deep : bool
         Count every pixel, instead of at most 512 rows and columns of each slice.
     progress : bool
@@ -99,7 +100,8 @@ def inspect(
     def subject() -> Subject:
         stack = reading.open(source)
         size = known_size(stack, given, units)
-        return Subject(stack, size, given=tuple(given), labels=labels, deep=deep)
+        is_label = labels or stack.is_numbered
+        return Subject(stack, size, given=tuple(given), labels=is_label, deep=deep)
 
     return Task(
         lambda: [Outline("inspect", subject().outline())],

@@ -64,7 +64,7 @@ def evaluate(
 
     Phases are compared by their names. Voxels of a phase of the truth that is called `unlabelled`
     have no truth and are left out. Fields of numbers (of particles, components, grains) are
-    compared as objects, over the whole volume.
+    compared as objects, an object being what of it lies in the slices.
 
     Parameters
     ----------
@@ -137,9 +137,11 @@ def evaluate(
     resampling = Resampling(resamples, level, seed, run)
     resampling.check()
     if is_numbered(judged):
-        _refuse_of_phases(merge, slices, tolerance, run)
-        name = out or node()
-        return result_task(Objects(sample, true, (judged, *others)).making(name, options), options)
+        _refuse_of_phases(merge, tolerance, run)
+        planes = _planes(judged, slices)
+        name = out or node(slices=(planes, (0, judged.shape[0])))
+        objects = Objects(sample, true, (judged, *others), planes)
+        return result_task(objects.making(name, options), options)
     fields = tuple(
         Judged(one, merge if one is judged else _own(one, merge)) for one in (judged, *others)
     )
@@ -256,13 +258,8 @@ class Evaluating:
         return result.assign_coords(z=along).assign_attrs(about)
 
 
-def _refuse_of_phases(
-    merge: Merges | None, slices: SliceRange, tolerance: float | None, run: int | None
-) -> None:
-    given = {
-        "--merge": merge, "--slices": None if slices == slice(None) else slices,
-        "--tolerance": tolerance, "--run": run,
-    }  # fmt: skip
+def _refuse_of_phases(merge: Merges | None, tolerance: float | None, run: int | None) -> None:
+    given = {"--merge": merge, "--tolerance": tolerance, "--run": run}
     if unused := [name for name, value in given.items() if value is not None]:
         raise ArgumentError(
             f"{', '.join(unused)} is of labels, and these fields hold numbers of objects: leave it out"

@@ -59,6 +59,7 @@ class Objects:
     sample: str
     true: Field
     fields: Sequence[Field]
+    planes: tuple[int, int]
 
     def making(self, node: str, options: Options) -> ResultMaking:
         """The result, from one pass over all fields.
@@ -73,12 +74,15 @@ class Objects:
         inputs = {f.name: store.fingerprint_of(self.sample, f.name) for f in fields}
         names = "-".join(f.name for f in fields)
         counting = reduction_pass(
-            self.sample, fields, count_overlaps, name=f"evaluate/{names}",
-            fingerprint=schema.fingerprint(verb="evaluate", objects=True, inputs=inputs),
+            self.sample, fields, partial(count_overlaps, self.planes), name=f"evaluate/{names}",
+            fingerprint=schema.fingerprint(
+                verb="evaluate", objects=True, inputs=inputs, slices=self.planes
+            ),
             # A table of rows that is at most half full, at worst an object in every voxel.
             kernel_bytes=64 * len(self.fields), options=options,
         )  # fmt: skip
-        asked = {"field": self.fields[0].name, "truth": self.true.name}
+        asked: dict[str, Any] = {"field": self.fields[0].name, "truth": self.true.name}
+        asked["slices"] = self.planes
         asked["baseline"] = ",".join(f.name for f in self.fields[1:])
         return ResultMaking(
             "evaluate",
@@ -114,17 +118,21 @@ class Objects:
             found |= _metrics(scores.Overlaps.of(added(table)), prefix)
         thresholds = np.array(scores.TWENTIETHS) / 20
         about = {
-            "field": self.fields[0].name, "truth_field": self.true.name,
+            "field": self.fields[0].name, "truth_field": self.true.name, "slices": list(self.planes),
             **about_baselines(f.name for f in self.fields[1:]),
-            **about_learnt(self.sample, self.fields[0].name, self.true, range(self.true.shape[0])),
+            **about_learnt(self.sample, self.fields[0].name, self.true, range(*self.planes)),
         }  # fmt: skip
         along = ("threshold", thresholds, {"units": "1", "long_name": "least IoU of a match"})
         return xr.Dataset(found, {"threshold": along}, about)
 
 
-def count_overlaps(fields: tuple[np.ndarray, ...], block: Block) -> dict[str, Any]:
-    """Tables of overlaps with the first field, packed for a record."""
-    return {"overlaps": [pack(overlaps(fields[0], other)) for other in fields[1:]]}
+def count_overlaps(
+    planes: tuple[int, int], fields: tuple[np.ndarray, ...], block: Block
+) -> dict[str, Any]:
+    """Tables of overlaps with the first field in some slices, packed for a record."""
+    first, last = (max(0, z - block.core.start[0]) for z in planes)
+    true, *others = (one[first:last] for one in fields)
+    return {"overlaps": [pack(overlaps(true, other)) for other in others]}
 
 
 def _metrics(table: scores.Overlaps, prefix: str) -> dict[str, Any]:

@@ -151,8 +151,7 @@ def fine_tune(
         raise ArgumentError(f"steps {steps} and every {every} are 1 or more")
     options = TuningOptions(adapt, rank, give, jitter, batch, learning_rate)
     grey = store.complete_field(sample, field)
-    hint = "annotate" if labels == "annotation" else "labels"
-    labelled = store.complete_field(sample, labels, hint)
+    labelled = store.complete_field(sample, labels, "objects")
     start = Path(start_from)
     numbers = tuple(range(grey.shape[0])[slices])
     windows: LabelledWindows[Any]

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from tim3d.errors import ArgumentError, CheckpointError
+from tim3d.errors import ArgumentError, CheckpointError, MissingFieldError
 from tim3d.forecast import expected
 from tim3d.grid import Box, Triple
 from tim3d.kernels.windows.lattice import Lattice
@@ -182,6 +182,10 @@ def with_kept(
     InputError
         If they are of another network or image, or of other windows.
     """
+    if not store.node_attributes(sample, node):
+        raise MissingFieldError(
+            f"no embeddings {node!r} in {sample}. Make them: tim3d embed {sample} --model MODEL --out {node}"
+        )
     store.lazy_dataset(sample, node)
     found = store.node_attributes(sample, node).get("parameters", {})
     image = store.fingerprint_of(sample, grey.name)

@@ -100,7 +100,7 @@ def propagate(
             f"reach {reach} and smallest {smallest} are 1 or more, and least {least:g} lies from 0 to 1"
         )
     grey = store.complete_field(sample, field)
-    found = store.complete_field(sample, labels, "annotate" if labels == "annotation" else "labels")
+    found = store.complete_field(sample, labels, "objects")
     drawn = _drawn(sample, grey, found)
     rule, prompts = AsObjects(empty="accept"), FixedPrompts()
     asking = prompted(sample, grey, Path(model), prompts, rule, None, 0, batch, device, embeddings)

@@ -127,7 +127,7 @@ def tune_masks(
     if not isinstance(begin, MaskRule):
         raise ArgumentError(f"masks {masks!r} have no limits to begin with: --masks objects")
     grey = store.complete_field(sample, field)
-    labelled = store.complete_field(sample, truth, "annotate")
+    labelled = store.complete_field(sample, truth, "objects")
     segmenter = prompted(
         sample, grey, Path(model), prompts, begin, window, halo, batch, device, embeddings
     )
@@ -266,6 +266,12 @@ class TuningMasks:
         if held_out is None:
             log.warning(
                 "one window of %r has an object: what the limits are worth elsewhere is not known. Label another slice",
+                self.windows.labelled.name,
+            )
+        if not chosen:
+            log.warning(
+                "no mask agrees with an object of %r by any limit: the limits are those to begin with. Look at the masks: "
+                "tim3d segment-prompted --masks objects:iou=0,stability=0",
                 self.windows.labelled.name,
             )
         said = "" if held_out is None else f"; {held_out:.3f} on slices that did not choose them"

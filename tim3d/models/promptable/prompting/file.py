@@ -106,9 +106,10 @@ class Rows(Prompting):
             ends = [*row.points, *([(*row.box[:2], 0), (*row.box[2:], 0)] if row.box else [])]
             inside = all(0 <= y < shape[1] and 0 <= x < shape[2] for x, y, _ in ends)
             if not 0 <= row.z < shape[0] or not inside:
+                where = ", ".join(f"x={x:g} y={y:g}" for x, y, _ in ends)
                 raise InputError(
-                    f"{self.path} has a prompt outside: {row.image or f'z={row.z}'}, {row.points or row.box}; there "
-                    f"are {shape} voxels (z, y, x), counted from 0"
+                    f"{self.path} has a prompt outside: {row.image or f'z={row.z}'}, {where}; there are "
+                    f"{shape} voxels (z, y, x), counted from 0"
                 )
 
     def marks(self, grey: Grey8, place: Box) -> list[Prompt]:
