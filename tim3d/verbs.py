@@ -55,6 +55,7 @@ GROUPS = {
     "work on folders of single images": {
         "train_images": "tim3d.stages.images.train_images",
         "train_strokes_images": "tim3d.stages.images.train_strokes_images",
+        "tune_masks_images": "tim3d.stages.images.tune_masks_images",
         "generate_images": "tim3d.stages.images.generate_images",
         "segment_images": "tim3d.stages.images.segment_images",
         "measure_images": "tim3d.stages.images.measure_images",

@@ -51,6 +51,13 @@ NEEDED: dict[str, dict[str, Any]] = {
     "propagate": {"model": "w.safetensors", "labels": "truth"},
     "embed": {"model": "w.safetensors"},
     "tune_masks": {"rule": "rule.json", "model": "w.safetensors", "prompts": "grid"},
+    "tune_masks_images": {
+        "folder": "images",
+        "truth": "images",
+        "rule": "rule.json",
+        "model": "w.safetensors",
+        "prompts": "grid",
+    },
     "segment_prompted": {"model": "w.safetensors", "prompts": "grid"},
     "import_network": {"checkpoint": "raw.npy", "weights": "w.safetensors"},
     "library": {"folder": "lib"},

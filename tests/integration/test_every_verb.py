@@ -242,6 +242,13 @@ FILES = {
         },
         makes="rule.json", reads="raw",
     ),
+    "tune_masks_images": Row(
+        {
+            "folder": "stack/truth", "truth": "stack/truth", "rule": "images.json", "model": "tiny.safetensors",
+            "prompts": Grid(side=3), "parameters": "nms", "masks": AsObjects(iou=0, stability=0, smallest=4),
+        },
+        makes="images.json",
+    ),
     "train_images": Row(
         {
             "folder": "stack/truth", "masks": "stack/truth", "model": "flat.safetensors", "phases": TWO, "depth": 2,

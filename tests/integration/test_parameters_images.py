@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tim3d import Phases
+from tim3d import Phases, import_network
 from tim3d.cli.parsing import verb
 from tim3d.errors import Tim3dError
 from tim3d.models.promptable.mask_rules import AsObjects
@@ -24,6 +24,7 @@ TWO = Phases(pore=0, solid=1)
 PLACES = {"out", "csv", "overwrite", "progress"}
 DRAWS = {"segment_images", "generate_images"}
 TRAINS = {"train_strokes_images", "train_images"}
+WRITES = TRAINS | {"tune_masks_images"}
 LISTS = {"splits": "lists.json", "subset": "test"}
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "segment by a threshold": (
@@ -81,6 +82,18 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "crop": 9, "lags": [1, 2], "by": "heat", "draws": 30, "resamples": 30, "copies": 0, "seed": 1,
         },
     ),
+    "choose limits of masks": (
+        "tune_masks_images",
+        {
+            "folder": "images", "truth": "truth", "rule": "made.json", "model": "sam.safetensors",
+            "prompts": Grid(side=3), "masks": AsObjects(iou=0, stability=0, smallest=4), "parameters": ["nms"],
+        },
+        {
+            "folder": "others", "truth": "truer", "model": "sam2.safetensors", "prompts": Grid(side=4),
+            "masks": AsObjects(iou=0, stability=0), "phases": TWO, "names": "{name}_m", "splits": "lists.json",
+            "subset": "test", "smallest": 3, "score": "iou_foreground", "parameters": ["iou"], "device": "cpu",
+        },
+    ),
     "train a forest": (
         "train_strokes_images",
         {
@@ -117,6 +130,7 @@ ALIKE = {
     ("measure", "in_pixels"),
     ("compare conditions", "in_pixels"),
     ("train a network", "device"),
+    ("choose limits of masks", "device"),
     ("train a network", "validation_fraction"),  # of two images one judges in any case
     ("evaluate", "accept_missing"),
     ("evaluate", "seed"),  # of two images there are three different resamples
@@ -148,6 +162,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             untrained_diffusion(folder / f"{name}.safetensors", seed)
         tiny_checkpoint(folder / "net.safetensors")
         encoder_file(folder / "mobile.pth", "mobilenet_v2")
+    if find_spec("transformers"):
+        from tests.promptable import saved_folder
+
+        for seed, name in enumerate(("sam", "sam2")):
+            source = saved_folder("sam", folder / name, seed)
+            import_network(source, folder / f"{name}.safetensors")
     return folder
 
 
@@ -163,7 +183,7 @@ def outcome(made: Path, name: str, given: dict[str, Any]) -> Any:
     quiet = {"progress": False} if name in DRAWS | {"train_images"} else {}
     try:
         found = verb(name)(**given, **quiet)
-        if name in TRAINS:
+        if name in WRITES:
             return Path(found).read_bytes()
         files = sorted(Path("masks").glob("*.*")) if name in DRAWS else []
         masks = {one.name: one.read_bytes() for one in files if one.suffix != ".json"}
@@ -174,13 +194,15 @@ def outcome(made: Path, name: str, given: dict[str, Any]) -> Any:
         return "refused"
     finally:
         shutil.rmtree("masks", ignore_errors=True)
-        Path("made.safetensors").unlink(missing_ok=True)
+        shutil.rmtree("made.json.masks", ignore_errors=True)
+        for written in ("made.safetensors", "made.json"):
+            Path(written).unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_table_holds_every_parameter(case: str) -> None:
-    name, _, others = CASES[case]
-    places = PLACES | ({"model"} if name in TRAINS else set())
+    name, given, others = CASES[case]
+    places = PLACES | ({"model"} if name in TRAINS else set()) | ({"rule"} & set(given))
     assert set(inspect.signature(verb(name)).parameters) - places == set(others)
 
 
@@ -194,6 +216,8 @@ def test_a_parameter_changed_alone_gives_another_result_or_is_refused(
     name, given, others = CASES[case]
     if name == "train_strokes_images":
         pytest.importorskip("sklearn", reason="forests are trained by scikit-learn")
+    if name == "tune_masks_images":
+        pytest.importorskip("transformers", reason="promptable networks: tim3d[promptable]")
     if {"model", "weights"} & set(given) or parameter == "model":
         pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
     monkeypatch.chdir(made)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
 import tim3d
 from tests.promptable import Discs, Threshold, saved_folder
@@ -22,8 +23,10 @@ from tim3d.models.promptable.mask_rules import AsGrains, AsMaterials, AsObjects,
 from tim3d.models.promptable.promptable import Answers
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter, session_of
 from tim3d.models.promptable.prompting import Grid, Objects, Structure
-from tim3d.stages.segmentation.mask_search import JudgedMasks, searched
-from tim3d.stages.segmentation.tuning_examples import LabelledWindows
+from tim3d.stages.images.by_prompts import ByPrompts
+from tim3d.stages.images.tune_masks_images import ImagesWithObjects
+from tim3d.stages.segmentation.tuning_examples import JudgedWindows, LabelledWindows
+from tim3d.stages.shared.mask_search import JudgedMasks, searched
 from tim3d.storage import store
 
 SHAPE = (4, 40, 56)
@@ -82,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def judged(
     folder: Path, kept: Path, network: Any, rule: Any, truth: str = "cells", **how: Any
-) -> JudgedMasks:
+) -> JudgedMasks[Any]:
     sample = str(folder / "a.zarr")
     grey, labels = (store.complete_field(sample, name, "") for name in ("raw", truth))
     names = how.pop("names", tuple(rule.searched))
@@ -91,7 +94,7 @@ def judged(
     windows = LabelledWindows(
         sample, grey, labels, segmenter.check(sample, SHAPE), tuple(range(SHAPE[0])), 10
     )
-    return JudgedMasks(windows, rule.stated(explicit=False), names, kept)
+    return JudgedMasks(JudgedWindows(windows), rule.stated(explicit=False), names, kept)
 
 
 def test_limits_are_found_that_part_right_masks_from_wrong_ones(
@@ -140,7 +143,7 @@ def test_masks_that_are_kept_give_those_of_every_limit(
         (0.0, 0.0, 1.0, 1, None), (float(np.median(qualities)), 0.1, 0.7, 5, None), (0.0, 0.5, 0.3, 30, 900),
     ):  # fmt: skip
         tight = AsObjects(iou=iou, stability=sure, nms=nms, smallest=least, largest=most)
-        plain = replace(kept.windows.segmenter, rule=tight)
+        plain = replace(kept.images.segmenter_of(index), rule=tight)
         expected = plain.masks(session_of(network), image, place)
         found = distinct([tight.left(masks) for masks in kept.masks(index)], nms)
         assert len(found) == len(expected)
@@ -184,6 +187,91 @@ def test_masks_are_drawn_once_and_again_where_their_file_is_damaged(
     first.write_bytes(damaged)
     assert searched(judged(folder, tmp_path, BOASTFUL, rule), SCORES["panoptic_quality"]) == best
     assert len(drawn) == SHAPE[0] + 1
+
+
+@pytest.fixture(scope="module")
+def images(folder: Path) -> Path:
+    """Images of two sizes, none square, and the numbers of their bright discs."""
+    rng = np.random.default_rng(1)
+    for name, shape in (("a", (40, 56)), ("b", (48, 44)), ("c", (40, 56))):
+        rows, columns = np.indices(shape)
+        numbers = np.zeros(shape, np.uint16)
+        for number, (y, x) in enumerate(((10, 12), (28, 32)), 1):
+            numbers[np.hypot(rows - y - rng.integers(4), columns - x) <= 6] = number
+        grey = np.rint(np.where(numbers > 0, 200, 60) + rng.normal(0, 3, shape)).astype(np.uint8)
+        for kind, values in (("images", grey), ("objects", numbers)):
+            (folder / kind).mkdir(exist_ok=True)
+            tifffile.imwrite(folder / kind / f"{name}.tif", values)
+    return folder
+
+
+def tuned_on_images(folder: Path, name: str, **how: Any) -> Path:
+    given = {
+        "folder": folder / "images", "truth": folder / "objects", "model": folder / "sam.safetensors",
+        "prompts": Grid(side=3), "masks": LOOSE, "parameters": ["iou", "largest"], **how,
+    }  # fmt: skip
+    return tim3d.tune_masks_images(rule=folder / name, **given)
+
+
+def test_limits_are_found_on_images_of_any_size(images: Path, tmp_path: Path) -> None:
+    pairs = {
+        one.stem: (one, images / "objects" / one.name) for one in (images / "images").iterdir()
+    }
+    rule = AsObjects(largest=1000)
+    chosen: Any = ByPrompts(BOASTFUL, Grid(side=6), rule)  # type: ignore[arg-type]
+    judged = JudgedMasks(
+        ImagesWithObjects(pairs, chosen, None, 10),
+        rule.stated(explicit=False),
+        tuple(rule.searched),
+        tmp_path,
+    )
+    found = searched(judged, SCORES["panoptic_quality"])
+    assert (found.begin, found.chosen, found.held_out, found.rule.iou) == (0.0, 1.0, 1.0, 0.75)
+
+
+def test_limits_of_images_name_them_and_are_judged_by_others(
+    images: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (images / "lists.json").write_text(json.dumps({"train": ["a", "b"], "test": ["c"]}))
+    lists = {"splits": images / "lists.json"}
+    path = tuned_on_images(images, "of_images.json", subset="train", **lists)
+    assert sorted(json.loads(path.read_text())["learnt_images"].values()) == ["a", "b"]
+
+    def masks_of(subset: str) -> None:
+        tim3d.segment_images(
+            images / "images", images / f"masks_{subset}", model=images / "sam.safetensors", prompts=Grid(side=3),
+            masks=RuleFile(path), subset=subset, progress=False, **lists,
+        )  # fmt: skip
+
+    masks_of("test")
+    assert "were chosen on" not in caplog.text
+    masks_of("train")
+    assert "the limits of masks were chosen on a, b: judge them by other images" in caplog.text
+    before = path.stat().st_mtime_ns
+    assert tuned_on_images(images, path.name, subset="train", **lists).stat().st_mtime_ns == before
+    with pytest.raises(MixedRunError, match="chosen otherwise"):
+        tuned_on_images(images, path.name)
+    # They are limits of the same network on slices too.
+    tim3d.segment_prompted(
+        str(images / "a.zarr"), model=images / "sam.safetensors", prompts=Grid(side=3),
+        masks=RuleFile(path), out="by_limits_of_images", options=QUIET,
+    )  # fmt: skip
+
+
+def test_images_that_cannot_judge_are_refused(images: Path, tmp_path: Path) -> None:
+    for shape, dtype, said in (
+        ((40, 56), np.float32, "numbers of objects are one whole number"),
+        ((40, 55), np.uint16, "are of one size"),
+        ((40, 56), np.uint8, "has no object to judge by"),
+    ):
+        for name in "abc":
+            tifffile.imwrite(tmp_path / f"{name}.tif", np.zeros(shape, dtype))
+        if said.startswith("has"):
+            tifffile.imwrite(tmp_path / "b.tif", np.zeros((48, 44), np.uint8))
+        with pytest.raises(InputError, match=said):
+            tuned_on_images(images, "never.json", truth=tmp_path)
+    with pytest.raises(ArgumentError, match="1 pixel or more"):
+        tuned_on_images(images, "never.json", smallest=0)
 
 
 def tuned(folder: Path, name: str, **how: Any) -> Path:
@@ -257,7 +345,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path, caplog: pytest.LogCapture
     for how, error, said in (
         ({"prompts": Objects("cells")}, ArgumentError, "made of 'cells'"),
         ({"parameters": ["edge"]}, ArgumentError, "some of those that objects has"),
-        ({"truth": "nothing"}, InputError, "no slice of 'nothing' has an object"),
+        ({"truth": "nothing"}, InputError, "'nothing' has no object to judge by"),
         ({"truth": "raw"}, ArgumentError, "needs grey values and objects or labels"),
         ({"masks": RuleFile(path)}, ArgumentError, "have no limits to begin with"),
         ({"score": "odd"}, ArgumentError, "odd"),

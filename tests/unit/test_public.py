@@ -95,6 +95,7 @@ NAMES = [
     "train_translator",
     "translate",
     "tune_masks",
+    "tune_masks_images",
     "validate",
     "view",
     "watershed",

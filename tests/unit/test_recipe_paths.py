@@ -78,6 +78,8 @@ FILES = {
     "train_images.start_from", "train_images.splits",
     "train_strokes_images.folder", "train_strokes_images.masks", "train_strokes_images.model",
     "train_strokes_images.splits",
+    "tune_masks_images.folder", "tune_masks_images.truth", "tune_masks_images.rule", "tune_masks_images.model",
+    "tune_masks_images.splits",
     "points.folder", "count_points.table",
     "plot.out", "table.samples", "table.metadata", "table.csv", "table.summary",
     "train_surrogate.samples", "train_surrogate.model", "train_surrogate.images",

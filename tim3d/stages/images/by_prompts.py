@@ -15,7 +15,6 @@ from tim3d.models.promptable.mask_rules.file import Tuned, chosen_rule
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
 from tim3d.models.promptable.prompting.base import Prompting, drawn
 from tim3d.models.segmentation.model_file import read_model
-from tim3d.models.segmentation.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class ByPrompts:
         """Names of the labels."""
         return self.rule.classes(self.prompting.names)
 
-    def of_named(self, grey: NDArray[np.unsignedinteger[Any]], name: str) -> Segmenter:
+    def of_named(self, grey: NDArray[np.unsignedinteger[Any]], name: str) -> PromptedSegmenter:
         """Return the segmenter of an image (1, y, x) of this name."""
         size = (grey.shape[1], grey.shape[2])
         prompting = self.prompting.of_image(name, size)

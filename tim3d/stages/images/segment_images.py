@@ -292,11 +292,22 @@ class Segmenting:
             self._refuse_beyond_memory(left)
         if left or self.overwrite:
             self.masks.begin()
+        self._warn_of_learnt(left)
         for name, path in tqdm(
             left.items(), desc="segment-images", disable=not self.progress, leave=False
         ):
             self._segment(name, path)
         return self.masks.shares(list(self.images))
+
+    def _warn_of_learnt(self, left: Mapping[str, Path]) -> None:
+        """Name the images that limits of masks were chosen on: a score on them would be too good."""
+        tuned = self.chosen.tuned if isinstance(self.chosen, ByPrompts) else None
+        known = tuned.images if tuned else {}
+        if seen := [name for name, path in left.items() if known and _digest(path) in known]:
+            log.warning(
+                "the limits of masks were chosen on %s: judge them by other images",
+                ", ".join(seen[:4]) + (" and others" if len(seen) > 4 else ""),
+            )
 
     def _segment(self, name: str, path: Path) -> None:
         pixels = read_pixels(path)

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tim3d.engine import Outline
 from tim3d.engine.clusters.memory import available_memory
 from tim3d.engine.passes.plan import size_text
 from tim3d.engine.passes.run import TORCH_BASE_BYTES
-from tim3d.errors import ArgumentError, InputError, MemoryPlanError, MixedRunError
+from tim3d.errors import ArgumentError, MemoryPlanError
 from tim3d.forecast import expect, expected
-from tim3d.kernels.statistics.pooled_scores import SCORES
+from tim3d.grid import Triple
 from tim3d.models.promptable.mask_rules.base import MaskRule
-from tim3d.models.promptable.mask_rules.file import RULE_FILE, Tuned, record_of, write_tuned
-from tim3d.models.promptable.mask_rules.objects import AsObjects
+from tim3d.models.promptable.mask_rules.file import Tuned
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
 from tim3d.models.segmentation.training_record import Learnt
-from tim3d.stages.segmentation.mask_search import JudgedMasks, searched
 from tim3d.stages.segmentation.prompted import awaited_by, prompted
-from tim3d.stages.segmentation.tuning_examples import LabelledWindows
+from tim3d.stages.segmentation.tuning_examples import JudgedWindows, LabelledWindows
 from tim3d.stages.shared.awaited import cannot_plan
 from tim3d.stages.shared.learnt_labels import made_from
+from tim3d.stages.shared.mask_limits import ChoosingLimits, asked_limits
+from tim3d.stages.shared.mask_search import JudgedMasks
 from tim3d.stages.shared.verb import Task, Verb
-from tim3d.storage import outputs, schema, store
+from tim3d.storage import store
 from tim3d.typed import MaskWord, Names, PromptWord, SliceRange, Window
-
-log = logging.getLogger(__name__)
 
 
 @Verb
@@ -120,16 +118,11 @@ def tune_masks(
     MemoryPlanError
         If the masks of a slice do not fit into memory.
     """
-    target = outputs.check_target(rule, RULE_FILE)
-    if target.suffix != ".json":
-        raise ArgumentError(f"{target}: a rule for masks is a file that ends with .json")
-    begin = masks or AsObjects()
-    if not isinstance(begin, MaskRule):
-        raise ArgumentError(f"masks {masks!r} have no limits to begin with: --masks objects")
+    asked = asked_limits(rule, masks, parameters, score, overwrite)
     grey = store.complete_field(sample, field)
     labelled = store.complete_field(sample, truth, "objects")
     segmenter = prompted(
-        sample, grey, Path(model), prompts, begin, window, halo, batch, device, embeddings
+        sample, grey, Path(model), prompts, asked.begin, window, halo, batch, device, embeddings
     )
     if truth in segmenter.inputs:
         raise ArgumentError(
@@ -141,54 +134,35 @@ def tune_masks(
     awaited = awaited_by(sample, grey, Path(model)) or (
         f"{sample}/{truth}" if expected("field", f"{sample}/{truth}") else ""
     )
-    names = _names(begin, parameters)
-    if score not in SCORES:
-        raise ArgumentError(f"score {score!r}: {' or '.join(SCORES)}")
-    tuning = TuningMasks(windows, names, score, target, awaited, overwrite)
+    tuning = TuningMasks(asked, windows, awaited)
     return Task(tuning.plans, tuning.run)
 
 
-def _names(rule: MaskRule, asked: Names | None) -> tuple[str, ...]:
-    """Parameters that are chosen."""
-    names = tuple([asked] if isinstance(asked, str) else rule.searched if asked is None else asked)
-    strange = [name for name in names if name not in rule.searched]
-    if strange or not names or len(set(names)) < len(names):
-        raise ArgumentError(
-            f"--parameters {','.join(names)}: some of those that {rule.kind} has, each once: "
-            f"{','.join(rule.searched)}"
-        )
-    return names
-
-
 @dataclass(frozen=True)
-class TuningMasks:
+class TuningMasks(ChoosingLimits[Triple]):
     """Checked arguments of `tune_masks`."""
 
     windows: LabelledWindows[PromptedSegmenter]
-    names: tuple[str, ...]
-    score: str
-    target: Path
     awaited: str
-    overwrite: bool
 
     @cached_property
-    def begin(self) -> MaskRule:
-        """The rule with all of its limits stated."""
-        segmenter = self.windows.segmenter
-        return segmenter.rule.stated(segmenter.prompting.explicit)
-
-    @cached_property
-    def judged(self) -> JudgedMasks:
+    def judged(self) -> JudgedMasks[Triple]:
         """Masks of the windows, each drawn once."""
-        folder = self.target.with_name(f"{self.target.name}.masks")
-        return JudgedMasks(self.windows, self.begin, self.names, folder)
+        segmenter = self.windows.segmenter
+        begin = segmenter.rule.stated(segmenter.prompting.explicit)
+        return JudgedMasks(JudgedWindows(self.windows), begin, self.asked.names, self.mask_folder)
+
+    @property
+    def truth(self) -> str:
+        """Name of the field that has the objects."""
+        return repr(self.windows.labelled.name)
 
     def plans(self) -> list[Outline]:
         """One line, or nothing if the file holds these limits; later steps may rely on the file."""
         if self.awaited:
             self._expect()
             return cannot_plan("tune_masks", self.awaited)
-        if self._is_done():
+        if self.is_done():
             return []
         segmenter, count = self.windows.segmenter, self.windows.windows
         masks = segmenter.mask_bytes(segmenter.pixels)
@@ -201,78 +175,36 @@ class TuningMasks:
                 f"{size_text(free)} are free. Give smaller windows, --window 512,512, or fewer slices, --slices 0:8"
             )
         self._expect()
+        asked = self.asked
         return [
             Outline(
                 "tune_masks",
-                f"draws the masks of up to {count} windows and chooses {', '.join(self.names)} by {self.score}, into "
-                f"{self.target}; at most {size_text(need)}, and {size_text(count * masks)} on disk",
+                f"draws the masks of up to {count} windows and chooses {', '.join(asked.names)} by {asked.score}, into "
+                f"{asked.target}; at most {size_text(need)}, and {size_text(count * masks)} on disk",
             )
         ]
 
     def _expect(self) -> None:
-        expect("file", str(self.target), self._tuned(self.begin, ()))
-
-    def _tuned(self, rule: MaskRule, learnt: tuple[Learnt, ...]) -> Tuned:
         segmenter = self.windows.segmenter
-        return Tuned(rule, segmenter.network.sha256, str(segmenter.prompting), learnt)
+        tuned = Tuned(self.judged.begin, segmenter.network.sha256, str(segmenter.prompting), ())
+        expect("file", str(self.asked.target), tuned)
 
-    @cached_property
-    def question(self) -> str:
-        """Hash of all that decides the limits."""
-        segmenter, labelled = self.windows.segmenter, self.windows.labelled
-        sample = self.windows.sample
-        return schema.fingerprint(
-            verb="tune_masks", segmenter=segmenter.description(), names=self.names, score=self.score,
-            values={name: self.begin.searched[name] for name in self.names}, slices=self.windows.slices,
-            smallest=self.windows.smallest, grey=store.fingerprint_of(sample, self.windows.grey.name),
-            truth=store.fingerprint_of(sample, labelled.name),
-        )  # fmt: skip
-
-    def _is_done(self) -> bool:
-        """Whether the file holds the limits; refuse others without `overwrite`."""
-        if self.overwrite or not self.target.exists():
-            return False
-        if record_of(self.target).get("question") != self.question:
-            raise MixedRunError(
-                f"{self.target} holds limits that were chosen otherwise. Replace them with --overwrite, or write to "
-                "another file"
-            )
-        return True
-
-    def run(self) -> Path:
-        """Choose the limits, unless the file holds them."""
-        if self._is_done():
-            return self.target
-        judged = self.judged
-        if not judged.indices:
-            raise InputError(
-                f"no slice of {self.windows.labelled.name!r} has an object to judge by"
-            )
-        found = searched(judged, SCORES[self.score])
-        sample, labelled = self.windows.sample, self.windows.labelled
-        seen = tuple(sorted({z for z, _, _ in judged.indices}))
+    def tuned(self, rule: MaskRule) -> Tuned:
+        """The rule, and the slices that it was chosen on."""
+        segmenter, sample = self.windows.segmenter, self.windows.sample
+        seen = tuple(sorted({z for z, _, _ in self.judged.indices}))
         grey = store.fingerprint_of(sample, self.windows.grey.name)
-        tuned = self._tuned(found.rule, (Learnt(grey, made_from(sample, labelled.name), seen),))
-        about = {
-            "score": {"name": self.score, "begin": found.begin, "chosen": found.chosen, "held_out": found.held_out},
-            "parameters": list(self.names), "windows": len(judged.indices), "images": judged.digest,
-            "question": self.question,
-        }  # fmt: skip
-        write_tuned(self.target, tuned, about)
-        self._tell(found.begin, found.chosen, found.held_out)
-        return self.target
+        learnt = Learnt(grey, made_from(sample, self.windows.labelled.name), seen)
+        return Tuned(rule, segmenter.network.sha256, str(segmenter.prompting), (learnt,))
 
-    def _tell(self, begin: float, chosen: float, held_out: float | None) -> None:
-        if held_out is None:
-            log.warning(
-                "one window of %r has an object: what the limits are worth elsewhere is not known. Label another slice",
-                self.windows.labelled.name,
-            )
-        if not chosen:
-            log.warning(
-                "no mask agrees with an object of %r by any limit: the limits are those to begin with. Look at the masks: "
-                "tim3d segment-prompted --masks objects:iou=0,stability=0",
-                self.windows.labelled.name,
-            )
-        said = "" if held_out is None else f"; {held_out:.3f} on slices that did not choose them"
-        log.info("%s %.3f, before %.3f%s", self.score, chosen, begin, said)
+    def decides(self) -> Mapping[str, Any]:
+        """Network, prompts, rule, slices and both fields."""
+        sample, windows = self.windows.sample, self.windows
+        return {
+            "verb": "tune_masks",
+            "segmenter": windows.segmenter.description(),
+            "slices": windows.slices,
+            "smallest": windows.smallest,
+            "grey": store.fingerprint_of(sample, windows.grey.name),
+            "truth": store.fingerprint_of(sample, windows.labelled.name),
+        }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from tim3d.kernels.windows.lattice import Array, Lattice
 from tim3d.models.promptable.kept import Kept
 from tim3d.models.promptable.object_prompts import objects_in
 from tim3d.models.promptable.promptable import Image
+from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
 from tim3d.models.promptable.prompting.field import voxels_in
 from tim3d.models.promptable.tuning_data import Example
 from tim3d.stages.segmentation.prompted import window_in
@@ -149,3 +150,33 @@ class LabelledWindows(Generic[S]):
     def _with_kept(self, one: Example, index: Triple) -> Example:
         kept = self.segmenter.kept
         return one if kept is None else replace(one, embedding=kept.read(kept.row(index, 0)))
+
+
+@dataclass(frozen=True)
+class JudgedWindows:
+    """Windows of the slices that have an object, as masks are judged on them."""
+
+    windows: LabelledWindows[PromptedSegmenter]
+
+    def labelled(self) -> dict[Triple, Example]:
+        """All windows of the slices with an object, by their index."""
+        every = dict(self.windows.placed(empty=True))
+        seen = {z for (z, _, _), one in every.items() if one.objects}
+        return {index: one for index, one in every.items() if index[0] in seen}
+
+    def segmenter_of(self, key: Triple) -> PromptedSegmenter:
+        """The same for all windows."""
+        return self.windows.segmenter
+
+    def place_of(self, key: Triple) -> Box:
+        """Box of a window."""
+        return self.windows.lattice.box(key)
+
+    def judged_of(self, key: Triple) -> Box:
+        """Part of a window without its border."""
+        return self.windows.lattice.support(key).within(self.windows.lattice.box(key))
+
+    def identity_of(self, key: Triple) -> Mapping[str, Any]:
+        """Fingerprint of the grey field, and the index."""
+        grey = store.fingerprint_of(self.windows.sample, self.windows.grey.name)
+        return {"image": grey, "index": key}

@@ -10,7 +10,7 @@ import importlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -71,6 +71,8 @@ class Tuned:
         Slices that the limits were chosen on.
     sha256 : str
         Digest of the file.
+    images : mapping of str to str
+        Names of single images that the limits were chosen on, by the SHA-256 of their files.
     """
 
     rule: MaskRule
@@ -78,6 +80,7 @@ class Tuned:
     prompts: str
     learnt: tuple[Learnt, ...]
     sha256: str = ""
+    images: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_tuned(path: Path, tuned: Tuned, about: Mapping[str, Any]) -> None:
@@ -89,6 +92,7 @@ def write_tuned(path: Path, tuned: Tuned, about: Mapping[str, Any]) -> None:
         "network": tuned.network,
         "prompts": tuned.prompts,
         "learnt_from": [one.to_json() for one in tuned.learnt],
+        **({"learnt_images": dict(tuned.images)} if tuned.images else {}),
         **about,
     }
     outputs.write_file(path, (json.dumps(content, indent=2) + "\n").encode(), RULE_FILE)
@@ -124,12 +128,13 @@ def read_tuned(path: Path) -> Tuned:
     try:
         rule = _rule(dict(found["rule"]), path)
         learnt = tuple(map(Learnt.from_json, found["learnt_from"]))
+        images = {str(sha): str(name) for sha, name in found.get("learnt_images", {}).items()}
     except InputError:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged or was edited: {error!r}") from error
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Tuned(rule, str(found["network"]), str(found["prompts"]), learnt, digest)
+    return Tuned(rule, str(found["network"]), str(found["prompts"]), learnt, digest, images)
 
 
 def _rule(given: dict[str, Any], path: Path) -> MaskRule:

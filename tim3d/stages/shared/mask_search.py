@@ -1,19 +1,21 @@
-"""Masks of labelled windows that are drawn once, and the limits by which they agree best with the truth.
+"""Masks of labelled images that are drawn once, and the limits by which they agree best with the truth.
 
-All masks that any of the tried limits lets pass are kept in a folder, one file for each window. A
+The images are windows of the slices of a sample, or files. All masks that any of the tried limits
+lets pass are kept in a folder, one file for each image. A
 killed search draws those only that are missing, and another search draws none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from tim3d.grid import Triple
+from tim3d.grid import Box
 from tim3d.kernels.masks.mask_set import Mask, distinct
 from tim3d.kernels.morphology.overlaps import overlaps
 from tim3d.kernels.statistics.coordinate_search import Point, best_point
@@ -23,21 +25,42 @@ from tim3d.models.promptable.kept_masks import packed_masks, unpacked_masks
 from tim3d.models.promptable.mask_rules.base import MaskRule
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter, session_of
 from tim3d.models.promptable.tuning_data import Example, digest
-from tim3d.stages.segmentation.tuning_examples import LabelledWindows
-from tim3d.storage import outputs, schema, store
+from tim3d.storage import outputs, schema
 
-# Parts of the windows, each of which is judged by limits that were chosen on the others.
+# Parts of the images, each of which is judged by limits that were chosen on the others.
 FOLDS = 5
 
 
+K = TypeVar("K")
+
+
+class LabelledImages(Protocol[K]):
+    """Labelled images, each with the segmenter that looks at it."""
+
+    def labelled(self) -> Mapping[K, Example]:
+        """Images with their objects, by their keys, neighbours one after the other."""
+
+    def segmenter_of(self, key: K) -> PromptedSegmenter:
+        """The network with the prompts of this image."""
+
+    def place_of(self, key: K) -> Box:
+        """The box that the image is looked at as."""
+
+    def judged_of(self, key: K) -> Box:
+        """The part of that box in which the objects are judged."""
+
+    def identity_of(self, key: K) -> Mapping[str, Any]:
+        """Whatever tells its grey values from those of other images, for a hash."""
+
+
 @dataclass(frozen=True)
-class JudgedMasks:
-    """Masks of labelled windows, and what they are compared with.
+class JudgedMasks(Generic[K]):
+    """Masks of labelled images, and what they are compared with.
 
     Parameters
     ----------
-    windows : LabelledWindows
-        The windows.
+    images : LabelledImages
+        The images.
     begin : MaskRule
         The rule, all of whose limits are given.
     names : tuple of str
@@ -46,21 +69,19 @@ class JudgedMasks:
         Where masks are kept.
     """
 
-    windows: LabelledWindows[PromptedSegmenter]
+    images: LabelledImages[K]
     begin: MaskRule
     names: tuple[str, ...]
     folder: Path
 
     @cached_property
-    def examples(self) -> dict[Triple, Example]:
-        """All windows of the slices with an object, by their index."""
-        every = dict(self.windows.placed(empty=True))
-        seen = {z for (z, _, _), one in every.items() if one.objects}
-        return {index: one for index, one in every.items() if index[0] in seen}
+    def examples(self) -> Mapping[K, Example]:
+        """All images by their keys."""
+        return self.images.labelled()
 
     @property
-    def indices(self) -> list[Triple]:
-        """Index of each window."""
+    def indices(self) -> list[K]:
+        """Key of each image."""
         return list(self.examples)
 
     @property
@@ -68,51 +89,50 @@ class JudgedMasks:
         """SHA-256 of the images and their objects."""
         return digest(list(self.examples.values()))
 
-    @cached_property
-    def loosest(self) -> PromptedSegmenter:
+    def loosest(self, key: K) -> PromptedSegmenter:
         """The segmenter with limits that let every mask pass that one of the tried ones does."""
         low = {
             name: min(getattr(self.begin, name), *self.begin.searched[name])
             for name in ("iou", "stability")
         }
         rule = replace(self.begin, **low, nms=1.0, smallest=1, largest=None)
-        return replace(self.windows.segmenter, rule=rule, tuned=None)
+        return replace(self.images.segmenter_of(key), rule=rule, tuned=None)
 
-    def masks(self, index: Triple) -> list[list[Mask]]:
-        """Masks of each crop of a window: kept, or drawn and kept."""
-        path = self.folder / f"{self._question(index)}.masks"
+    def masks(self, key: K) -> list[list[Mask]]:
+        """Masks of each crop of an image: kept, or drawn and kept."""
+        path = self.folder / f"{self._question(key)}.masks"
         found = unpacked_masks(path.read_bytes()) if path.is_file() else None
         if found is None:
-            found = self._drawn(index)
+            found = self._drawn(key)
             with outputs.replacing(path) as file:
                 file.write(packed_masks(found))
         return found
 
-    def _question(self, index: Triple) -> str:
-        """Hash of all that decides the masks of a window."""
-        segmenter, windows = self.loosest, self.windows
+    def _question(self, key: K) -> str:
+        """Hash of all that decides the masks of an image."""
+        segmenter = self.loosest(key)
         return schema.fingerprint(
             network=segmenter.network.description(), prompts=segmenter.prompting.description(),
             inputs=segmenter.inputs, limits=[segmenter.rule.iou, segmenter.rule.stability],
             grey=[segmenter.black, segmenter.white], window=segmenter.pixels, border=segmenter.border,
-            batch=segmenter.batch, image=store.fingerprint_of(windows.sample, windows.grey.name), index=index,
+            batch=segmenter.batch, **self.images.identity_of(key),
         )  # fmt: skip
 
-    def _drawn(self, index: Triple) -> list[list[Mask]]:
-        segmenter, image = self.loosest, self.examples[index].image
+    def _drawn(self, key: K) -> list[list[Mask]]:
+        segmenter, image = self.loosest(key), self.examples[key].image
         if image.min() == image.max():
             return [[]]
-        place = self.windows.lattice.box(index)
+        place = self.images.place_of(key)
         return list(segmenter.of_crops(session_of(segmenter.network), image, place))
 
     def rule(self, point: Point) -> MaskRule:
         """The rule with these values of the parameters."""
         return replace(self.begin, **dict(zip(self.names, point, strict=True)))
 
-    def tables(self, index: Triple, points: Sequence[Point]) -> list[Overlaps]:
-        """Overlaps of the true and the found objects of a window, for each point."""
-        example, crops = self.examples[index], self.masks(index)
-        core = self.windows.lattice.support(index).within(self.windows.lattice.box(index))
+    def tables(self, key: K, points: Sequence[Point]) -> list[Overlaps]:
+        """Overlaps of the true and the found objects of an image, for each point."""
+        example, crops = self.examples[key], self.masks(key)
+        core = self.images.judged_of(key)
         known = np.zeros(example.known.shape, bool)
         known[core.slices[1:]] = example.known[core.slices[1:]]
         true = _numbered(example)[known]
@@ -128,7 +148,7 @@ class JudgedMasks:
 
 
 def _numbered(example: Example) -> np.ndarray:
-    """Numbers of the true objects of a window (y, x), which do not overlap."""
+    """Numbers of the true objects of an image (y, x), which do not overlap."""
     numbers = np.zeros(example.image.shape, np.uint32)
     for number, one in enumerate(example.objects, 1):
         numbers[one.box][one.bits] = number
@@ -144,10 +164,10 @@ class Chosen:
     rule : MaskRule
         The rule.
     begin, chosen : float
-        Score of the limits to begin with and of the chosen ones, over all windows.
+        Score of the limits to begin with and of the chosen ones, over all images.
     held_out : float, optional
-        Score of all windows, each by limits that were chosen without it and its neighbours; none
-        for a single window.
+        Score of all images, each by limits that were chosen without it and its neighbours; none
+        for a single image.
     """
 
     rule: MaskRule
@@ -156,7 +176,7 @@ class Chosen:
     held_out: float | None
 
 
-def searched(judged: JudgedMasks, score: PooledScore) -> Chosen:
+def searched(judged: JudgedMasks[K], score: PooledScore) -> Chosen:
     """Choose the limits with the highest score."""
     known: dict[Point, np.ndarray] = {}
 
@@ -192,6 +212,6 @@ def searched(judged: JudgedMasks, score: PooledScore) -> Chosen:
 
 
 def _total(counts: np.ndarray, rows: np.ndarray) -> Counts:
-    """Sum over some windows."""
+    """Sum over some images."""
     total: Counts = counts[rows].sum(axis=0)
     return total
