@@ -83,7 +83,7 @@ def tune_masks_images(
     masks : MaskRule, optional
         The rule, with the limits to begin with (default: objects).
     phases : Phases, optional
-        Names and values of labels (default: none, values are numbers of objects). 0 is no object;
+        Names and values of labels (default: none, values are numbers of objects). 0 is background;
         pixels of a phase that is called ``unlabelled`` are left out.
     names : str
         Name of the true image of the image {name}, without the suffix.
