@@ -171,18 +171,18 @@ def refuse_suspicious(found: xr.Dataset, accepted: Sequence[str], typed: str) ->
     if left:
         names = ",".join(name for name in CHECKS if name in findings or name in accepted)
         raise InputError(
-            f"{found.attrs['source']}: the stack looks wrong, and nothing is written. {_said(left)}. See all with  "
-            f"tim3d inspect {typed}  or take it as it is: --accept {names}{_no_grey(left)}"
+            f"{found.attrs['source']}: the stack looks wrong, and nothing is written. {_said(left)}. "
+            f"{_no_grey(left)}See all with  tim3d inspect {typed}  or take it as it is: --accept {names}"
         )
     return {name: one["text"] for name, one in findings.items()}
 
 
 def _no_grey(findings: Sequence[Mapping[str, Any]]) -> str:
     """Remark where masks may have been taken for grey values."""
-    if not {"blank", "saturated"} & {one["name"] for one in findings}:
+    if "saturated" not in {one["name"] for one in findings}:
         return ""
     return (
-        ". Labels are read with --phases pore=0,solid=1, numbers of objects with --convert objects"
+        "Labels are read with --phases pore=0,solid=1, numbers of objects with --convert objects. "
     )
 
 
