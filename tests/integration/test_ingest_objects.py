@@ -77,8 +77,8 @@ def test_what_are_no_numbers_of_objects_is_refused(tmp_path: Path) -> None:
         ingested(tmp_path, DRAWN.astype(np.int64) - 1)
     with pytest.raises(ArgumentError, match="leave out --phases"):
         ingested(tmp_path, DRAWN.astype(np.uint8), phases=Phases(none=0, cell=1))
-    rows, columns = np.indices(DRAWN.shape[1:])
-    plane = np.where((rows // 8 % 2 == 0) & (columns // 8 % 2 == 0), 1 + columns // 16, 0)
-    some = np.stack([np.roll(plane, z) for z in range(6)])
+    some, (rows, columns) = np.zeros((6, 64, 80), np.uint16), np.indices((64, 80))
+    for number, (y, x) in enumerate(((y, x) for y in (14, 36, 54) for x in (12, 36, 62)), 1):
+        some[[0, 1, 5], :, :] += number * (np.hypot(rows - y, columns - x) <= 7).astype(np.uint16)
     with pytest.raises(InputError, match="numbers of objects with --convert objects"):
         ingested(tmp_path, some.astype(np.uint16), convert="exact")
