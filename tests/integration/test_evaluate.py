@@ -124,6 +124,7 @@ def test_the_baseline_otsu_is_made_of_the_grey_field_and_the_phases_of_the_truth
         tim3d.evaluate(url, field="objects", truth="objects", baseline="otsu", options=QUIET)
 
 
+@pytest.mark.long
 def test_several_baselines_are_judged_as_if_each_were_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

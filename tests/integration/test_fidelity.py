@@ -151,6 +151,7 @@ def test_blocks_workers_and_resuming_do_not_matter(
     )
 
 
+@pytest.mark.long
 def test_independent_tiles_have_seams_and_a_field_has_none(tmp_path: Path, image: Path) -> None:
     edge = 16
     torn = np.empty((EDGE,) * 3, np.uint8)
@@ -181,6 +182,7 @@ def test_an_imprint_of_the_lattice_is_found_along_its_axis(tmp_path: Path, image
     assert len(residues_figure(found).axes) == 2
 
 
+@pytest.mark.long
 def test_three_micrographs_of_an_anisotropic_material(tmp_path: Path) -> None:
     def cut(seed: int, shape: Triple) -> NDArray[np.uint8]:
         field = GaussianField((15.0, 15.0, 40.0), (STEP,) * 3, seed)
@@ -203,6 +205,7 @@ def test_three_micrographs_of_an_anisotropic_material(tmp_path: Path) -> None:
     assert len(curves_figure(own).axes) == 4
 
 
+@pytest.mark.long
 def test_results_in_three_dimensions_are_told_and_never_judged(tmp_path: Path, small: Path) -> None:
     url = ingested(tmp_path, "one", material(3, (24, 24, 24)))
     before = judged([url], small)
@@ -255,6 +258,7 @@ def test_the_shell_the_report_and_a_recipe(
     assert found.attrs["volumes"] == 2
 
 
+@pytest.mark.long
 def test_the_pages_parts(tmp_path: Path, small: Path) -> None:
     found = judged(volumes(tmp_path, 1), small)
     table = rows(found)
@@ -267,6 +271,7 @@ def test_the_pages_parts(tmp_path: Path, small: Path) -> None:
     assert "No slices:" in fidelity_html(found)
 
 
+@pytest.mark.long
 def test_its_figures_are_drawn_and_no_others(tmp_path: Path, small: Path) -> None:
     """A comparison holds lineal paths and no chords."""
     urls = volumes(tmp_path, 1)

@@ -131,6 +131,7 @@ def tuned(made: Path, name: str, **how: Any) -> Path:
     )
 
 
+@pytest.mark.long
 def test_the_tuned_network_segments_and_says_where_it_comes_from(made: Path) -> None:
     model = tuned(made, "few.safetensors")
     about = read_model(model).description["training"]

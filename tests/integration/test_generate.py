@@ -203,6 +203,7 @@ def test_what_is_kept_of_a_volume(tmp_path: Path) -> None:
         made(sample, "hard-core", seed=12)
 
 
+@pytest.mark.long
 def test_a_field_from_a_table_of_s2(tmp_path: Path) -> None:
     distances = np.arange(0.0, 41.0, 2.0)
     table = tmp_path / "s2.csv"

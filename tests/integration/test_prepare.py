@@ -390,6 +390,7 @@ def test_a_parameter_of_a_step_gives_another_field(
         assert len({store.fingerprint_of(sample, n) for n in ("prepared", f"of_{name}")}) == 2
 
 
+@pytest.mark.long
 def test_the_report_shows_what_each_step_changed(tmp_path: Path) -> None:
     voxels = grey(moved(structure(), *np.random.default_rng(2).normal(0, 1, (2, SHAPE[0]))))
     sample = sample_of(tmp_path / "a.zarr", voxels, shard=8)

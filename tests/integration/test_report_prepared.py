@@ -61,6 +61,7 @@ def test_the_head_is_about_the_labels_and_says_what_was_put_right_since(
     assert "another grid" not in both
 
 
+@pytest.mark.long
 def test_what_fill_did_is_said_of_all_slices(sample: str, tmp_path: Path) -> None:
     text = page_of(sample, tmp_path)
     assert "Interpolated: slice 11, of 20." in text

@@ -148,6 +148,7 @@ def test_a_study_says_it_better(sample: str, tmp_path: Path) -> None:
     assert "study" not in region.phase_fraction_standard_error.attrs["method"]
 
 
+@pytest.mark.long
 def test_what_is_shown_changes_no_stored_number(sample: str, tmp_path: Path) -> None:
     before = {n: store.open_dataset(sample, n) for n in ("phase_descriptors", "phase_partials")}
     plain = tim3d.describe(sample, plain=True)

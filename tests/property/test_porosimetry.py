@@ -61,7 +61,10 @@ def test_half_is_filled_from_half_of_the_voxels_on(drawn: list[int]) -> None:
 
 @pytest.mark.parametrize(
     ("shard", "spacing", "directions"),
-    [((3, 4, 8), (1.0, 1.0, 1.0), ("+z", "-x")), ((7, 11, 20), (4.0, 1.0, 2.0), ("-y",))],
+    [
+        pytest.param((3, 4, 8), (1.0, 1.0, 1.0), ("+z", "-x"), marks=pytest.mark.long),
+        ((7, 11, 20), (4.0, 1.0, 2.0), ("-y",)),
+    ],
 )
 def test_intrusion_is_that_of_the_whole_for_any_blocks(
     tmp_path: Path, shard: Triple, spacing: Spacing, directions: tuple[str, ...]

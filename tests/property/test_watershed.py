@@ -72,7 +72,9 @@ def made(folder: Path, name: str, shard: Triple, **fields: np.ndarray) -> str:
 
 
 @pytest.mark.parametrize(
-    ("boundary", "depth"), [(False, 3.0), (True, 2.0)], ids=["heights", "less a boundary"]
+    ("boundary", "depth"),
+    [pytest.param(False, 3.0, marks=pytest.mark.long), (True, 2.0)],
+    ids=["heights", "less a boundary"],
 )
 def test_stored_blocks_change_nothing(tmp_path: Path, boundary: bool, depth: float) -> None:
     shape = (5, 8, 21)

@@ -76,6 +76,7 @@ def trained(tmp_path_factory):
     return path, records
 
 
+@pytest.mark.long
 def test_it_learns_to_tell_discs_from_ground(tmp_path):
     path = tmp_path / "net.safetensors"
     options = dataclasses.replace(QUICK, epochs=6, steps=10, batch=4)
@@ -133,6 +134,7 @@ def test_it_stops_when_patience_is_at_its_end(tmp_path):
     assert carried_out(asked, tmp_path / "net", options).done == 4
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_file_and_another_one_does_not(tmp_path, trained):
     train(*discs(), SPEC, tmp_path / "a", QUICK, spacing_nm=SPACING)
     assert (tmp_path / "a").read_bytes() == trained[0].read_bytes()
