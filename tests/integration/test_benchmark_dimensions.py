@@ -25,5 +25,7 @@ def test_the_table_of_peers_has_a_row_for_each(capsys: pytest.CaptureFixture[str
         pytest.skip("monai is not installed")
     peers_inference.main(["--shape", "4,64,64", "--window", "32", "--steps", "1", "--repeats", "1"])
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if " | " in line]
-    assert [row[0] for row in rows[1:]] == ["| plain loop", "| MONAI", "| tim3d 32", "| tim3d"]
+    assert [row[0] for row in rows[1:]] == [
+        "| plain loop", "| MONAI", "| MONAI, batches of 4", "| tim3d 32", "| tim3d",
+    ]  # fmt: skip
     assert float(rows[-1][3].rstrip(" |")) == 0
