@@ -13,6 +13,7 @@ from tests.promptable import saved_folder
 from tim3d.errors import ArgumentError, CheckpointError, InputError
 from tim3d.models.promptable.mask_rules import AsObjects
 from tim3d.models.promptable.prompting import Grid, Listed, Strokes
+from tim3d.sources.image import read_pixels
 
 FREE = AsObjects(iou=0, stability=0, smallest=2)
 
@@ -70,3 +71,37 @@ def test_what_does_not_fit_is_refused(place, tmp_path):
         segmented(place, out, prompts="grid")
     with pytest.raises(InputError, match=r"a\.tif: .*no mask of an expected IoU"):
         segmented(place, out, prompts=Grid(side=2), masks=AsObjects(iou=1.0))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_mask_may_hold_the_numbers_of_its_objects(place, tmp_path, suffix):
+    how = {"prompts": Grid(side=3), "format": suffix}
+    segmented(place, tmp_path / "labels", **how)
+    segmented(place, tmp_path / "numbers", values="objects", **how)
+    for name in ("a", "b"):
+        labels, numbers = (
+            read_pixels(tmp_path / kind / f"{name}.{suffix}").values
+            for kind in ("labels", "numbers")
+        )
+        assert numbers.dtype == np.uint16
+        assert ((numbers > 0) == (labels > 0)).all()
+        _, first = np.unique(numbers[numbers > 0], return_index=True)
+        assert list(first) == sorted(first)
+        assert set(np.unique(numbers)) - {0} == set(range(1, numbers.max() + 1))
+    found = tim3d.evaluate_images(tmp_path / "numbers", tmp_path / "numbers")
+    assert (found.panoptic_quality == 1).all()
+    with pytest.raises(ArgumentError, match="labels are read"):
+        tim3d.measure_images(tmp_path / "numbers")
+    with pytest.raises(ArgumentError, match="holds labels and no numbers"):
+        tim3d.evaluate_images(tmp_path / "labels", tmp_path / "numbers")
+
+
+def test_numbers_of_objects_need_prompts(place, tmp_path):
+    with pytest.raises(ArgumentError, match="numbers of the masks of prompts"):
+        tim3d.segment_images(
+            place / "images",
+            tmp_path / "masks",
+            method="otsu",
+            phases=tim3d.Phases(pore=0, solid=1),
+            values="objects",
+        )

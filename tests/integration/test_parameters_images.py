@@ -69,7 +69,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"folder": "truth", "truth": "truer", "phases": TWO},
         {
             "folder": "truer", "truth": "truth", "phases": Phases(pore=1, solid=0),
-            "true_phases": Phases(solid=0, pore=1), "merge": {"pore": "solid"},
+            "true_phases": Phases(solid=0, pore=1), "merge": {"pore": "solid"}, "objects": True,
             "names": "{name}_m", "accept_missing": True, "baseline": "truer", "tolerance": 1.0,
             "resamples": 0, "level": 0.3, "seed": 1, "splits": "lists.csv", "subset": "train",
         },

@@ -28,7 +28,7 @@ shard sides size sizes slices smoothing solid_fraction spread steps superpixel_t
 tile tolerance transport truth validation_fraction voxel_size window windows windows_nm x y z
 beside cells drawing format unit vectors
 scene time channel level convert deep accept only_tables
-to_8_bit subset names values in_pixels true_phases accept_missing
+to_8_bit subset names values in_pixels true_phases accept_missing objects
 target features leave_out derive smallest largest fixed group hold_out log_target physics bulk contrast
 gaussian_process level permutations draws distance pore density plain regions
 neck instances substrate rows

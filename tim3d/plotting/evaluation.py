@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from tim3d.lazy import xarray as xr
 from tim3d.plotting.style import STYLE, WIDTH, colours, length_unit
 from tim3d.stages.shared.agreement import prefixes
+from tim3d.stages.shared.object_scores import of_all_images
 
 METRICS = {
     "iou": "IoU",
@@ -29,7 +30,7 @@ def evaluation_figure(found: xr.Dataset) -> Figure:
     """Metrics of every phase with intervals, and the macro IoU of every slice or image; or the
     accuracy of objects over the threshold of a match."""
     if "threshold" in found.dims:
-        return _objects(found)
+        return _objects(of_all_images(found) if "image" in found.dims else found)
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     _phases(left, found)
@@ -126,7 +127,7 @@ def _objects(found: xr.Dataset) -> Figure:
     figure = Figure(figsize=(WIDTH / 2, 2.8), layout="constrained")
     ax = figure.subplots()
     for (prefix, color), label in zip(
-        greys(found), [found.attrs["field"], *baselines(found)], strict=True
+        greys(found), [found.attrs.get("field", "masks"), *baselines(found)], strict=True
     ):
         values = found[f"{prefix}segmentation_accuracy"].values
         ax.plot(found["threshold"].values, values, "o-", ms=3, lw=0.9, color=color, label=label)

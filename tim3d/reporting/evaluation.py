@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,14 +10,16 @@ from tim3d.lazy import xarray as xr
 from tim3d.plotting.evaluation import baselines, evaluation_figure
 from tim3d.reporting import page, table
 from tim3d.reporting.section import Parts, Section
-from tim3d.stages.segmentation.evaluate_objects import DEFINITIONS as OF_OBJECTS
 from tim3d.stages.shared.agreement import DEFINITIONS, GAINS, OF_PHASE, gain_of, prefixes
 from tim3d.stages.shared.learnt_labels import LEARNT, said
+from tim3d.stages.shared.object_scores import DEFINITIONS as OF_OBJECTS
+from tim3d.stages.shared.object_scores import of_all_images
 from tim3d.stages.shared.results import results_of
 from tim3d.storage import store
 
 ALL = "all"
 SHORT = ("iou_macro", "accuracy", "boundary_f1_macro")
+SHORT_OF_OBJECTS = ("panoptic_quality", "mean_segmentation_accuracy", "matched_iou")
 
 
 def is_evaluation(found: xr.Dataset) -> bool:
@@ -28,17 +30,28 @@ def is_evaluation(found: xr.Dataset) -> bool:
 def text(found: xr.Dataset) -> str:
     """The result as plain tables, with sentences on it below."""
     if "threshold" in found.dims:
-        rows = table.aligned([["metric", *_sets(found)], [], *_object_rows(found)])
-        return "\n".join([*rows, *(f"\n{sentence}" for sentence in _learnt(found))])
+        return "\n".join(_of_objects(found))
     lines: list[str] = []
     if "image" in found.dims:
-        lines += [*table.aligned([["image", *SHORT], [], *_image_rows(found)]), ""]
+        lines += [*table.aligned([["image", *SHORT], [], *_image_rows(found, SHORT)]), ""]
     for kind in _kinds(found):
         lines += [
             *table.aligned([[kind or "metric", *_columns(found)], [], *_rows(found, kind)]),
             "",
         ]
     return "\n".join([*lines, *says(found)])
+
+
+def _of_objects(found: xr.Dataset) -> Iterator[str]:
+    """Lines on objects: of each image and their mean if there are any, and of all together."""
+    if "image" in found.dims:
+        mean = [_number(found[f"mean_{name}"]) for name in SHORT_OF_OBJECTS]
+        rows = [*_image_rows(found, SHORT_OF_OBJECTS), [], ["mean", *mean]]
+        yield from table.aligned([["image", *SHORT_OF_OBJECTS], [], *rows])
+        yield ""
+        found = of_all_images(found)
+    yield from table.aligned([["metric", *_sets(found)], [], *_object_rows(found)])
+    yield from (f"\n{sentence}" for sentence in _learnt(found))
 
 
 def _kinds(found: xr.Dataset) -> tuple[str, ...]:
@@ -87,9 +100,9 @@ def _number(value: xr.DataArray) -> str:
     return "-" if np.isnan(float(value)) else f"{float(value):.4f}"
 
 
-def _image_rows(found: xr.Dataset) -> list[list[str]]:
+def _image_rows(found: xr.Dataset, names: Sequence[str]) -> list[list[str]]:
     return [
-        [str(image), *(_number(found[name].sel(image=image)) for name in SHORT)]
+        [str(image), *(_number(found[name].sel(image=image)) for name in names)]
         for image in found["image"].values
     ]
 

@@ -34,6 +34,11 @@ class ByPrompts:
         """Names of the labels."""
         return self.rule.classes(self.prompting.names)
 
+    @property
+    def numbers(self) -> str | None:
+        """Name of the map that numbers objects; None if the rule makes none."""
+        return next((one.name for one in self.rule.maps if one.joined == "objects"), None)
+
     def of_named(self, grey: NDArray[np.unsignedinteger[Any]], name: str) -> PromptedSegmenter:
         """Return the segmenter of an image (1, y, x) of this name."""
         size = (grey.shape[1], grey.shape[2])

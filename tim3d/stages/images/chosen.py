@@ -21,7 +21,7 @@ from tim3d.models.segmentation.local_threshold import LocalThreshold
 from tim3d.models.segmentation.model_file import read_model
 from tim3d.models.segmentation.network_segmenter import Inference
 from tim3d.models.segmentation.predictor import Predictor
-from tim3d.models.segmentation.segmenter import LABELS, Segmenter
+from tim3d.models.segmentation.segmenter import Segmenter
 from tim3d.models.segmentation.stroke_forest import KIND as STROKES
 from tim3d.models.segmentation.stroke_forest import StrokeForest, StrokeModel, model_of
 from tim3d.models.segmentation.thresholds import Thresholds
@@ -237,11 +237,12 @@ def of_model(path: Path, device: str) -> ByNetwork | ByStrokes:
     return chosen
 
 
-def labels_of(segmenter: Segmenter, grey: Grey) -> NDArray[np.uint8]:
-    """Class of each pixel of an image (1, y, x)."""
+def maps_of(segmenter: Segmenter, grey: Grey) -> dict[str, NDArray[Any]]:
+    """Maps of an image (1, y, x) by their names, (y, x)."""
     shape: Triple = (1, *grey.shape[1:])
     whole = Box.whole(shape)
-    return np.asarray(segmenter.region(shape, whole, grey, whole)[LABELS][0], np.uint8)
+    found = segmenter.region(shape, whole, grey, whole)
+    return {name: np.asarray(values[0]) for name, values in found.items()}
 
 
 def codes_of(

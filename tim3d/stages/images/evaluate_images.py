@@ -18,6 +18,7 @@ from tim3d.sources.collection import images_in, paired
 from tim3d.sources.image import read_pixels, shape_of
 from tim3d.stages.images.listing import check_table, chosen_images, write_table
 from tim3d.stages.images.masks import phases_of
+from tim3d.stages.images.object_folders import ComparingObjects, holds_objects
 from tim3d.stages.images.reading import labels_in
 from tim3d.stages.shared.agreement import (
     IMAGES,
@@ -44,6 +45,7 @@ def evaluate_images(
     phases: Phases | None = None,
     true_phases: Phases | None = None,
     merge: Merges | None = None,
+    objects: bool = False,
     names: str = "{name}",
     accept_missing: bool = False,
     tolerance: float = 2.0,
@@ -73,6 +75,9 @@ def evaluate_images(
         Names and values in the true masks (default: those of the masks).
     merge : mapping of name to name, optional
         Phases of any folder that count as another one (default: none).
+    objects : bool
+        Compare numbers of objects, 0 for none, and not labels. Masks of ``tim3d segment-images
+        --values objects`` are known to be such.
     names : str
         Name of the true mask of the mask {name}, without the suffix.
     accept_missing : bool
@@ -99,14 +104,17 @@ def evaluate_images(
         fraction, of every phase by image; means over phases, `iou_micro` and `accuracy` by image;
         ``mean_METRIC`` over images, ``pooled_METRIC`` over all pixels, with the limits ``_low`` and
         ``_high`` of their intervals; the same of each baseline (`tim3d.evaluate`), and what is
-        gained; the pooled `confusion`.
+        gained; the pooled `confusion`. Of objects: panoptic quality, segmentation accuracy and the
+        other scores of `tim3d.evaluate` by image, ``mean_NAME`` over images with a true object and
+        ``pooled_NAME`` as if all images were one.
 
     Raises
     ------
     ArgumentError
-        If phases do not match, or a number is out of range.
+        If phases do not match, a number is out of range, or objects are asked of labels.
     InputError
-        If a mask has no true one, another size, or values without a phase, or no pixel has a truth.
+        If a mask has no true one, another size, or values without a phase, or no pixel has a truth
+        or no image a true object.
     """
     target = check_table(csv)
     if not 0 < tolerance < np.inf:
@@ -115,22 +123,37 @@ def evaluate_images(
     resampling.check()
     images = chosen_images(folder, splits, subset)
     pairs = paired(images, images_in(truth), names, accept_missing=accept_missing)
-    found = phases_of(Path(folder), phases)
-    true, merged = true_phases or found, dict(merge or {})
     folders = _folders(baseline)
     others = [_of_all(images_in(one), pairs, one) for one in folders]
-    readings = {"": Reading(found, merged)}
-    readings |= {str(one): Reading(_recorded(one, found), merged) for one in folders}
-    common = _common(readings, Reading(true, merged))
     compared_pairs = {
         name: ((mask, *(one[name] for one in others)), true_mask)
         for name, (mask, true_mask) in pairs.items()
     }
+    asked = objects or holds_objects(Path(truth), asked=False)
+    if holds_objects(Path(folder), asked=asked):
+        for one in folders:
+            holds_objects(one, asked=True)
+        _refuse_of_labels(phases=phases, true_phases=true_phases, merge=merge)
+        comparing_objects = ComparingObjects(compared_pairs, target, tuple(map(str, folders)))
+        return Task(comparing_objects.plans, comparing_objects.run)
+    found = phases_of(Path(folder), phases)
+    true, merged = true_phases or found, dict(merge or {})
+    readings = {"": Reading(found, merged)}
+    readings |= {str(one): Reading(_recorded(one, found), merged) for one in folders}
+    common = _common(readings, Reading(true, merged))
     comparing = ComparingImages(
         compared_pairs, tuple(readings.values()), Reading(true, merged), common, tolerance,
         resampling, target, tuple(map(str, folders)),
     )  # fmt: skip
     return Task(comparing.plans, comparing.run)
+
+
+def _refuse_of_labels(**given: object) -> None:
+    """Refuse options of labels where objects are compared."""
+    if names := [name.replace("_", "-") for name, value in given.items() if value]:
+        raise ArgumentError(
+            f"--{names[0]} changes nothing where objects are compared: leave it out"
+        )
 
 
 def _folders(given: Folders | None) -> list[Path]:

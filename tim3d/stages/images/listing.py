@@ -48,11 +48,13 @@ def check_table(csv: str | Path | None) -> Path | None:
 def write_table(found: xr.Dataset, target: Path | None) -> None:
     """Write a row for each image, and for each of its phases if there are any, with units.
 
-    The unit of a column stands in brackets behind its name.
+    The unit of a column stands in brackets behind its name. Variables along other axes are left out.
     """
     if target is None:
         return
-    names = [n for n, v in found.data_vars.items() if "image" in v.dims]
+    names = [
+        n for n, v in found.data_vars.items() if {"image"} <= set(v.dims) <= {"image", "phase"}
+    ]
     by_phase = any("phase" in found[n].dims for n in names)
     text = io.StringIO(newline="")
     writer = csv_files.writer(text)

@@ -24,6 +24,8 @@ from tim3d.storage.removal import remove_file
 from tim3d.version import __version__
 
 RECORD = "masks.json"
+# Values of masks that are numbers of objects, and the largest that a file holds.
+OBJECTS, MOST_OBJECTS = "objects", 2**16 - 1
 KIND = outputs.Kind("a record of masks", lambda data: data.startswith(b'{"masks of": "tim3d'))
 MASK = outputs.Kind("a mask of tim3d", lambda data: True)  # its folder has the record
 # Colours of phases in a palette, in the order of their codes (Okabe and Ito).
@@ -179,7 +181,7 @@ def phases_of(folder: Path, given: Phases | None) -> Phases:
     Raises
     ------
     ArgumentError
-        If neither is there.
+        If neither is there, or the record says that masks are numbers of objects.
     InputError
         If the record says that masks are missing: their segmentation was stopped.
     """
@@ -188,6 +190,11 @@ def phases_of(folder: Path, given: Phases | None) -> Phases:
         raise InputError(
             f"{folder} lacks {len(left)} of {len(known['wanted'])} masks (first: {left[0]}): their segmentation was "
             f"stopped. Finish it: {known['command']}"
+        )
+    if known and known["question"].get("values") == OBJECTS:
+        raise ArgumentError(
+            f"{folder} holds numbers of objects, and labels are read: segment into another folder without "
+            "--values objects"
         )
     if given is not None:
         return given
@@ -198,8 +205,36 @@ def phases_of(folder: Path, given: Phases | None) -> Phases:
     return Phases(**known["phases"])
 
 
+def numbered(numbers: NDArray[Any], path: Path) -> NDArray[np.uint16]:
+    """Numbers of objects as a file holds them: 1, 2, ... in the order of their first pixels.
+
+    Raises
+    ------
+    InputError
+        If they are more than 65535.
+
+    Examples
+    --------
+    >>> numbered(np.array([[0, 9, 9], [4, 4, 0]]), Path("a.png")).tolist()
+    [[0, 1, 1], [2, 2, 0]]
+    """
+    ids, first, place = np.unique(numbers, return_index=True, return_inverse=True)
+    objects = ids > 0
+    if objects.sum() > MOST_OBJECTS:
+        raise InputError(
+            f"{path} has {objects.sum()} objects, and a file of 16 bits numbers {MOST_OBJECTS}: cut the image"
+        )
+    ranks = np.zeros(len(ids), np.uint16)
+    ranks[objects] = 1 + np.argsort(np.argsort(first[objects]))
+    return np.asarray(ranks[place].reshape(numbers.shape))
+
+
 def encoded(
-    codes: NDArray[np.uint8], suffix: str, *, palette: bool, pixel_nm: tuple[float, float] | None
+    codes: NDArray[np.uint8] | NDArray[np.uint16],
+    suffix: str,
+    *,
+    palette: bool,
+    pixel_nm: tuple[float, float] | None,
 ) -> bytes:
     """Bytes of a mask as PNG or TIFF; a TIFF has the pixel size, a palette has colours."""
     out = io.BytesIO()

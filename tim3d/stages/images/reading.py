@@ -1,4 +1,4 @@
-"""Labels of a mask file."""
+"""Labels, or numbers of objects, of a mask file."""
 
 from __future__ import annotations
 
@@ -34,6 +34,22 @@ def labels_in(values: NDArray[Any], phases: Phases, path: Path) -> NDArray[np.ui
             "--phases pore=0,solid=255; or segment the image first"
         )
     return values.astype(np.uint8)
+
+
+def numbers_in(values: NDArray[Any], path: Path, cure: str) -> NDArray[Any]:
+    """Values of a mask as numbers of objects, (y, x) of a whole type, 0 for none.
+
+    Raises
+    ------
+    InputError
+        If it is in colour, or its values are not whole numbers from 0 on; the message ends with `cure`.
+    """
+    if values.ndim != 2 or values.dtype.kind not in "iu" or values.min() < 0:
+        raise InputError(
+            f"{path} holds {values.dtype} values of the shape {values.shape}; numbers of objects are one whole number "
+            f"from 0 on for each pixel. {cure}"
+        )
+    return values
 
 
 def _colours(values: NDArray[Any]) -> str:

@@ -22,7 +22,7 @@ from tim3d.kernels.image.threshold import BLURS, is_dark
 from tim3d.lazy import xarray as xr
 from tim3d.models.promptable.mask_rules.objects import AsObjects
 from tim3d.models.segmentation.local_threshold import METHOD, LocalThreshold
-from tim3d.models.segmentation.segmenter import Segmenter
+from tim3d.models.segmentation.segmenter import LABELS, Segmenter
 from tim3d.phases import Phases
 from tim3d.sources.base import reading
 from tim3d.sources.collection import partner
@@ -35,11 +35,11 @@ from tim3d.stages.images.chosen import (
     ByStrokes,
     as_grey,
     codes_of,
-    labels_of,
+    maps_of,
     of_model,
 )
 from tim3d.stages.images.listing import chosen_images
-from tim3d.stages.images.masks import Masks, encoded
+from tim3d.stages.images.masks import OBJECTS, Masks, encoded, numbered
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.typed import Folder, GreyValues, MaskWord, Merges, PromptWord
 
@@ -64,7 +64,7 @@ def segment_images(
     splits: str | Path | None = None,
     subset: str | None = None,
     names: str = "{name}",
-    values: Literal["codes", "black-white", "palette"] = "codes",
+    values: Literal["codes", "black-white", "palette", "objects"] = "codes",
     format: Literal["png", "tif"] = "png",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     overwrite: bool = False,
@@ -111,8 +111,9 @@ def segment_images(
         The list that is segmented, as test or Super2/test (needed with splits).
     names : str
         Name of the mask of the image {name}, without the suffix.
-    values : {"codes", "black-white", "palette"}
-        Pixels of a mask: codes of phases, 0 and 255 for two phases, or codes with colours.
+    values : {"codes", "black-white", "palette", "objects"}
+        Pixels of a mask: codes of phases, 0 and 255 for two phases, codes with colours, or numbers of
+        objects in 16 bits, 0 for none (with prompts).
     format : {"png", "tif"}
         Format of the masks. A TIFF has the pixel size of its image.
     device : {"auto", "cpu", "cuda"}
@@ -156,6 +157,11 @@ def segment_images(
     named = phases or Phases(**{name: code for code, name in enumerate(chosen.classes)})
     coded = codes_of(chosen.classes, named, dict(merge or {}), str(model or method))
     coded, named = _stored(coded, named, values, format)
+    if values == OBJECTS and not _numbers_of(chosen):
+        raise ArgumentError(
+            "--values objects are numbers of the masks of prompts: --model sam.safetensors --prompts structure "
+            "--masks objects"
+        )
     partner(names, "name")
     if Path(folder).resolve() == Path(out).resolve():
         raise ArgumentError(f"masks would lie among the images of {folder}; give another folder")
@@ -178,6 +184,11 @@ def _by_model(
     return by_prompts(model, device, prompts, AsObjects() if masks is None else masks)
 
 
+def _numbers_of(chosen: object) -> str | None:
+    """Name of the map that numbers objects, of what has one."""
+    return chosen.numbers if isinstance(chosen, ByPrompts) else None
+
+
 def _refuse_beside(way: str, **others: Any) -> None:
     """Refuse options of another way to segment, which would have no effect."""
     usual = {
@@ -196,7 +207,7 @@ def _stored(
     coded: NDArray[np.uint8], phases: Phases, values: str, suffix: str
 ) -> tuple[NDArray[np.uint8], Phases]:
     """Value of each class in the files, and the phases with these values."""
-    if values not in ("codes", "black-white", "palette") or suffix not in ("png", "tif"):
+    if values not in ("codes", "black-white", "palette", OBJECTS) or suffix not in ("png", "tif"):
         raise ArgumentError(
             f"no values {values!r} or format {suffix!r}; see  tim3d segment-images --help"
         )
@@ -314,13 +325,18 @@ class Segmenting:
         grey = as_grey(pixels.values, path, to_8_bit=self.to_8_bit, palette=pixels.palette)
         segmenter = self._segmenter(name, grey)
         try:
-            codes = self.coded[labels_of(segmenter, grey)]
+            maps = maps_of(segmenter, grey)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
+        codes = self.coded[maps[LABELS]]
         question = self.masks.question
+        numbers = _numbers_of(self.chosen) if question["values"] == OBJECTS else None
         suffix = f".{question['format']}"
         data = encoded(
-            codes, suffix, palette=question["values"] == "palette", pixel_nm=pixels.pixel_nm
+            codes if numbers is None else numbered(maps[numbers], path),
+            suffix,
+            palette=question["values"] == "palette",
+            pixel_nm=pixels.pixel_nm,
         )
         counts = {n: int((codes == code).sum()) for n, code in self.masks.phases.items()}
         if empty := [n for n, count in counts.items() if not count]:

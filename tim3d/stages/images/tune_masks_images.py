@@ -33,12 +33,15 @@ from tim3d.sources.image import read_pixels, shape_of
 from tim3d.stages.images.by_prompts import ByPrompts, by_prompts
 from tim3d.stages.images.chosen import Grey, as_grey
 from tim3d.stages.images.listing import chosen_images
-from tim3d.stages.images.reading import labels_in
+from tim3d.stages.images.reading import labels_in, numbers_in
 from tim3d.stages.shared.agreement import UNLABELLED
 from tim3d.stages.shared.mask_limits import ChoosingLimits, asked_limits
 from tim3d.stages.shared.mask_search import JudgedMasks
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.typed import Folder, MaskWord, Names, PromptWord
+
+# How labels are given in place of numbers.
+LABELS_INSTEAD = "Name the values of labels: --phases none=0,particle=255"
 
 
 @Verb
@@ -162,7 +165,7 @@ class ImagesWithObjects:
         true = read_pixels(true_path).values
         phases, unknown = self.phases, -1
         if phases is None:
-            labels = _numbers(true, true_path)
+            labels = numbers_in(true, true_path, LABELS_INSTEAD)
         else:
             labels, unknown = labels_in(true, phases, true_path), phases.get(UNLABELLED, -1)
         if labels.shape != grey.shape[1:]:
@@ -193,15 +196,6 @@ class ImagesWithObjects:
     def identity_of(self, key: str) -> Mapping[str, Any]:
         """SHA-256 of its file, and its name, by which prompts of a file are found."""
         return {"image": sha256_of(self.pairs[key][0]), "index": key}
-
-
-def _numbers(values: NDArray[Any], path: Path) -> NDArray[Any]:
-    if values.ndim != 2 or values.dtype.kind not in "iu" or values.min() < 0:
-        raise InputError(
-            f"{path} holds {values.dtype} values of the shape {values.shape}; numbers of objects are one whole number "
-            "from 0 on for each pixel. Name the values of labels: --phases none=0,particle=255"
-        )
-    return values
 
 
 def sha256_of(path: Path) -> str:
