@@ -24,7 +24,8 @@ from tim3d.engine import cluster, run
 from tim3d.engine.clusters import slurm
 from tim3d.engine.clusters.slurm import Site
 
-BLOCKS, SECONDS = 64, 0.2
+# Blocks of a pass, and how long it lasts at least in seconds: utilisation is read every two.
+BLOCKS, LASTING = 64, 8.0
 
 
 def seen_by_a_worker(dask_worker: Any) -> dict[str, Any]:
@@ -50,9 +51,10 @@ def of_all(client: Any) -> list[dict[str, Any]]:
 
 def local(folder: Path, workers: int | None) -> dict[str, Any]:
     """Workers of `--cluster cuda`, and the share that a pass of blocks on them calls busy."""
-    blocks = replace(empty_pass(folder, BLOCKS), work=WaitWork((0.0, SECONDS, 0.0)))
     with cluster("cuda", workers=workers) as on:
         found = of_all(on.client)
+        each = LASTING * on.workers * on.threads / BLOCKS
+        blocks = replace(empty_pass(folder, BLOCKS), work=WaitWork((0.0, each, 0.0)))
         summary = run(blocks, progress=False)
         return {
             "workers": found,
