@@ -80,6 +80,9 @@ def test_what_does_not_fit_is_refused(folders: tuple[Path, Path], tmp_path: Path
     two = tim3d.Phases(pore=0, solid=1)
     with pytest.raises(ArgumentError, match="--phases changes nothing"):
         tim3d.evaluate_images(found, truth, objects=True, phases=two)
+    for name, value in {"tolerance": 1.0, "resamples": 0, "level": 0.5, "seed": 1}.items():
+        with pytest.raises(ArgumentError, match=f"--{name} changes nothing"):
+            tim3d.evaluate_images(found, truth, objects=True, **{name: value})
     nothing = np.zeros((4, 4), np.uint8)
     empty = written(tmp_path / "empty", a=nothing)
     with pytest.raises(InputError, match="no object"):
@@ -89,3 +92,6 @@ def test_what_does_not_fit_is_refused(folders: tuple[Path, Path], tmp_path: Path
     floats = written(tmp_path / "floats", a=np.zeros((4, 4), np.float32))
     with pytest.raises(InputError, match="without --objects"):
         tim3d.evaluate_images(floats, empty, objects=True)
+    wide = written(tmp_path / "wide", a=np.full((4, 4), 2**32 + 1))
+    with pytest.raises(InputError, match="from 0 to 4294967295"):
+        tim3d.evaluate_images(wide, empty, objects=True)

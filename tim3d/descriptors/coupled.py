@@ -180,6 +180,7 @@ def coupled(
     compute: Callable[..., Mapping[str, Any]],
     reads: tuple[Input, ...] = (LABELS,),
     diagnostics: tuple[str, ...] = (),
+    flags: tuple[str, ...] = (),
 ) -> Coupled:
     """Define a quantity that needs the whole volume at once.
 
@@ -196,7 +197,7 @@ def coupled(
         As in `Whole`.
     reads : tuple of Input
         The fields (default: the measured labels).
-    diagnostics : tuple of str
+    diagnostics, flags : tuple of str
         As in `Coupled`.
 
     Examples
@@ -208,7 +209,7 @@ def coupled(
     """
     whole = Whole(variables, compute, reads)
     names = tuple(v.name for v in variables)
-    return Coupled(name, "measure", name, names, whole=whole, diagnostics=diagnostics)
+    return Coupled(name, "measure", name, names, whole=whole, diagnostics=diagnostics, flags=flags)
 
 
 def _numbers(values: xr.DataArray) -> xr.DataArray:
@@ -270,7 +271,7 @@ _SOLVE = "--conductivity {conductivity} --axis z,y,x"
 # The components of a phase percolate too, and not always where the conductors do.
 _FLUX = (("percolates", "flux_percolates"),)
 _FLAGS = ("flux_percolates",)
-_SOLVER = ("flux_spread", *_FLAGS)
+_SOLVER = ("flux_spread",)
 
 EFFECTIVE_CONDUCTIVITY = Coupled(
     "effective_conductivity",

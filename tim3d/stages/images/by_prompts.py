@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tim3d.models.promptable.file_network import FileNetwork, network_of
 from tim3d.models.promptable.mask_rules.base import MaskRule
@@ -15,10 +15,11 @@ from tim3d.models.promptable.mask_rules.file import Tuned, chosen_rule
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
 from tim3d.models.promptable.prompting.base import Prompting, drawn
 from tim3d.models.segmentation.model_file import read_model
+from tim3d.stages.images.chosen import Grey, PerImage
 
 
 @dataclass(frozen=True)
-class ByPrompts:
+class ByPrompts(PerImage):
     """A promptable network on whole images, each by itself.
 
     Grey values run over the range of their type: 0 to 255, or 0 to 65535.
@@ -39,8 +40,13 @@ class ByPrompts:
         """Name of the map that numbers objects; None if the rule makes none."""
         return next((one.name for one in self.rule.maps if one.joined == "objects"), None)
 
-    def of_named(self, grey: NDArray[np.unsignedinteger[Any]], name: str) -> PromptedSegmenter:
-        """Return the segmenter of an image (1, y, x) of this name."""
+    @property
+    def learnt_images(self) -> Mapping[str, str]:
+        """Names of the images that the limits were chosen on."""
+        return self.tuned.images if self.tuned else {}
+
+    def of(self, grey: Grey, name: str) -> PromptedSegmenter:
+        """Return the segmenter of the image (1, y, x) of this name."""
         size = (grey.shape[1], grey.shape[2])
         prompting = self.prompting.of_image(name, size)
         return PromptedSegmenter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,39 @@ PIXEL_BYTES = 24
 Grey = NDArray[np.unsignedinteger[Any]]
 
 
+class PerImage(ABC):
+    """A way to segment single images, each by itself."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+
+    @property
+    def numbers(self) -> str | None:
+        """Name of the map that numbers objects; None if there is none."""
+        return None
+
+    @property
+    def learnt_images(self) -> Mapping[str, str]:
+        """Names of the images that its limits were chosen on, by the SHA-256 of their files."""
+        return {}
+
+    @abstractmethod
+    def of(self, grey: Grey, name: str) -> Segmenter:
+        """Return the segmenter of the image (1, y, x) of this name."""
+
+    @abstractmethod
+    def bytes_for(self, shape: tuple[int, int]) -> int:
+        """Memory of an image of this shape."""
+
+    @abstractmethod
+    def description(self) -> dict[str, Any]:
+        """All that decides the labels of an image."""
+
+
 @dataclass(frozen=True)
-class ByHistogram:
+class ByHistogram(PerImage):
     """Thresholds that are given, or found in the histogram of each image by itself.
 
     `phases` are in the order of grey values, from the darkest (or brightest) on.
@@ -52,8 +84,8 @@ class ByHistogram:
         names = tuple(self.phases)
         return names if is_dark(self.polarity) else names[::-1]
 
-    def of(self, grey: Grey) -> Segmenter:
-        """Return the segmenter of an image (1, y, x)."""
+    def of(self, grey: Grey, name: str) -> Segmenter:
+        """Return the segmenter of the image (1, y, x) of this name."""
         return Thresholds(
             self.levels or self._found(grey), self.classes, self.method, self.blur, self.polarity
         )
@@ -77,7 +109,7 @@ class ByHistogram:
 
 
 @dataclass(frozen=True)
-class ByLocalThreshold:
+class ByLocalThreshold(PerImage):
     """A local threshold, the same for all images; the first class is what stands out."""
 
     segmenter: LocalThreshold
@@ -87,8 +119,8 @@ class ByLocalThreshold:
         """Names of the classes."""
         return self.segmenter.classes
 
-    def of(self, grey: Grey) -> Segmenter:
-        """Return the segmenter of an image (1, y, x)."""
+    def of(self, grey: Grey, name: str) -> Segmenter:
+        """Return the segmenter of the image (1, y, x) of this name."""
         return self.segmenter
 
     def bytes_for(self, shape: tuple[int, int]) -> int:
@@ -101,7 +133,7 @@ class ByLocalThreshold:
 
 
 @dataclass(frozen=True)
-class ByNetwork:
+class ByNetwork(PerImage):
     """A network from its file, normalised by the mean and deviation of each image."""
 
     path: Path
@@ -129,8 +161,8 @@ class ByNetwork:
                 "does not have; train one without --context"
             )
 
-    def of(self, grey: Grey) -> Segmenter:
-        """Return the segmenter of an image (1, y, x)."""
+    def of(self, grey: Grey, name: str) -> Segmenter:
+        """Return the segmenter of the image (1, y, x) of this name."""
         from tim3d.models.common.device import choose_device
 
         scale = (
@@ -163,7 +195,7 @@ class ByNetwork:
 
 
 @dataclass(frozen=True)
-class ByStrokes:
+class ByStrokes(PerImage):
     """A forest of strokes from its file, normalised by the mean and deviation of each image."""
 
     path: Path
@@ -186,8 +218,8 @@ class ByStrokes:
                 "with --planar"
             )
 
-    def of(self, grey: Grey) -> Segmenter:
-        """Return the segmenter of an image (1, y, x), whose pixels count as those of the training."""
+    def of(self, grey: Grey, name: str) -> Segmenter:
+        """Return the segmenter of an image, whose pixels count as those of the training."""
         return self._segmenter((float(grey.mean()),), (float(grey.std()) or 1.0,))
 
     def _segmenter(self, mean: tuple[float], std: tuple[float]) -> StrokeForest:

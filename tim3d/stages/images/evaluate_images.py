@@ -34,6 +34,16 @@ from tim3d.stages.shared.verb import Task, Verb
 from tim3d.typed import Folder, Folders, Merges
 
 WHOLE = (slice(None), slice(None))
+# Options that objects do not have, as they usually are.
+OF_LABELS = {
+    "phases": None,
+    "true_phases": None,
+    "merge": None,
+    "tolerance": 2.0,
+    "resamples": 1000,
+    "level": 0.95,
+    "seed": 0,
+}
 
 
 @Verb
@@ -133,7 +143,10 @@ def evaluate_images(
     if holds_objects(Path(folder), asked=asked):
         for one in folders:
             holds_objects(one, asked=True)
-        _refuse_of_labels(phases=phases, true_phases=true_phases, merge=merge)
+        _refuse_of_labels(
+            phases=phases, true_phases=true_phases, merge=merge, tolerance=tolerance,
+            resamples=resamples, level=level, seed=seed,
+        )  # fmt: skip
         comparing_objects = ComparingObjects(compared_pairs, target, tuple(map(str, folders)))
         return Task(comparing_objects.plans, comparing_objects.run)
     found = phases_of(Path(folder), phases)
@@ -150,9 +163,9 @@ def evaluate_images(
 
 def _refuse_of_labels(**given: object) -> None:
     """Refuse options of labels where objects are compared."""
-    if names := [name.replace("_", "-") for name, value in given.items() if value]:
+    if names := [name for name, value in given.items() if value != OF_LABELS[name]]:
         raise ArgumentError(
-            f"--{names[0]} changes nothing where objects are compared: leave it out"
+            f"--{names[0].replace('_', '-')} changes nothing where objects are compared: leave it out"
         )
 
 

@@ -1,7 +1,8 @@
-"""Labels, or numbers of objects, of a mask file."""
+"""Labels, or numbers of objects, of a mask file, and the digest of a file."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ from numpy.typing import NDArray
 
 from tim3d.errors import InputError
 from tim3d.phases import Phases
+from tim3d.sources.base import reading
+
+# The largest number of an object.
+LARGEST = 2**32 - 1
 
 
 def labels_in(values: NDArray[Any], phases: Phases, path: Path) -> NDArray[np.uint8]:
@@ -42,14 +47,21 @@ def numbers_in(values: NDArray[Any], path: Path, cure: str) -> NDArray[Any]:
     Raises
     ------
     InputError
-        If it is in colour, or its values are not whole numbers from 0 on; the message ends with `cure`.
+        If it is in colour, or its values are not whole numbers of 32 bits; the message ends with `cure`.
     """
-    if values.ndim != 2 or values.dtype.kind not in "iu" or values.min() < 0:
+    whole = values.ndim == 2 and values.dtype.kind in "iu"
+    if not whole or values.min() < 0 or values.max() > LARGEST:
         raise InputError(
-            f"{path} holds {values.dtype} values of the shape {values.shape}; numbers of objects are one whole number "
-            f"from 0 on for each pixel. {cure}"
+            f"{path} holds {values.dtype} values from {values.min():g} to {values.max():g} of the shape "
+            f"{values.shape}; numbers of objects are one whole number from 0 to {LARGEST} for each pixel. {cure}"
         )
     return values
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with reading(path):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _colours(values: NDArray[Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from collections.abc import Mapping
@@ -22,17 +21,15 @@ from tim3d.kernels.image.threshold import BLURS, is_dark
 from tim3d.lazy import xarray as xr
 from tim3d.models.promptable.mask_rules.objects import AsObjects
 from tim3d.models.segmentation.local_threshold import METHOD, LocalThreshold
-from tim3d.models.segmentation.segmenter import LABELS, Segmenter
+from tim3d.models.segmentation.segmenter import LABELS
 from tim3d.phases import Phases
-from tim3d.sources.base import reading
 from tim3d.sources.collection import partner
 from tim3d.sources.image import read_pixels, shape_of
-from tim3d.stages.images.by_prompts import ByPrompts, by_prompts
+from tim3d.stages.images.by_prompts import by_prompts
 from tim3d.stages.images.chosen import (
     ByHistogram,
     ByLocalThreshold,
-    ByNetwork,
-    ByStrokes,
+    PerImage,
     as_grey,
     codes_of,
     maps_of,
@@ -40,6 +37,7 @@ from tim3d.stages.images.chosen import (
 )
 from tim3d.stages.images.listing import chosen_images
 from tim3d.stages.images.masks import OBJECTS, Masks, encoded, numbered
+from tim3d.stages.images.reading import sha256_of
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.typed import Folder, GreyValues, MaskWord, Merges, PromptWord
 
@@ -145,19 +143,18 @@ def segment_images(
         raise ArgumentError(
             "segment-images needs either --model unet.safetensors or --method otsu --phases pore=0,solid=1"
         )
-    chosen: ByHistogram | ByLocalThreshold | ByNetwork | ByStrokes | ByPrompts
     if masks is not None and prompts is None:
         raise ArgumentError("--masks are those of prompts: --prompts structure")
     if model is not None:
         _refuse_beside("--model", thresholds=thresholds, blur=blur, polarity=polarity)
-        chosen = _by_model(Path(model), device, prompts, masks)
+        chosen: PerImage = _by_model(Path(model), device, prompts, masks)
     else:
         _refuse_beside("--method", merge=merge, device=device, prompts=prompts)
         chosen = _by_thresholds(str(method), thresholds, phases, blur, polarity)
     named = phases or Phases(**{name: code for code, name in enumerate(chosen.classes)})
     coded = codes_of(chosen.classes, named, dict(merge or {}), str(model or method))
     coded, named = _stored(coded, named, values, format)
-    if values == OBJECTS and not _numbers_of(chosen):
+    if values == OBJECTS and chosen.numbers is None:
         raise ArgumentError(
             "--values objects are numbers of the masks of prompts: --model sam.safetensors --prompts structure "
             "--masks objects"
@@ -175,18 +172,11 @@ def segment_images(
     return Task(segmenting.plans, segmenting.run)
 
 
-def _by_model(
-    model: Path, device: str, prompts: object, masks: object
-) -> ByNetwork | ByStrokes | ByPrompts:
+def _by_model(model: Path, device: str, prompts: object, masks: object) -> PerImage:
     """The segmenters of a model file, and of prompts if they are given."""
     if prompts is None:
         return of_model(model, device)
     return by_prompts(model, device, prompts, AsObjects() if masks is None else masks)
-
-
-def _numbers_of(chosen: object) -> str | None:
-    """Name of the map that numbers objects, of what has one."""
-    return chosen.numbers if isinstance(chosen, ByPrompts) else None
 
 
 def _refuse_beside(way: str, **others: Any) -> None:
@@ -225,7 +215,7 @@ def _stored(
 
 def _by_thresholds(
     method: str, thresholds: Any, phases: Phases | None, blur: str, polarity: str
-) -> ByHistogram | ByLocalThreshold:
+) -> PerImage:
     if phases is None:
         raise ArgumentError(
             "thresholds need names for the phases, darkest first: --phases pore=0,solid=1"
@@ -263,7 +253,7 @@ class Segmenting:
     """Images that become masks."""
 
     images: Mapping[str, Path]
-    chosen: ByHistogram | ByLocalThreshold | ByNetwork | ByStrokes | ByPrompts
+    chosen: PerImage
     coded: np.ndarray
     masks: Masks
     to_8_bit: bool
@@ -293,7 +283,7 @@ class Segmenting:
         return needed
 
     def _left(self) -> dict[str, Path]:
-        return {n: p for n, p in self.images.items() if not self.masks.is_done(n, _digest(p))}
+        return {n: p for n, p in self.images.items() if not self.masks.is_done(n, sha256_of(p))}
 
     def run(self) -> xr.Dataset:
         """Write the missing masks."""
@@ -312,9 +302,8 @@ class Segmenting:
 
     def _warn_of_learnt(self, left: Mapping[str, Path]) -> None:
         """Name the images that limits of masks were chosen on: a score on them would be too good."""
-        tuned = self.chosen.tuned if isinstance(self.chosen, ByPrompts) else None
-        known = tuned.images if tuned else {}
-        if seen := [name for name, path in left.items() if known and _digest(path) in known]:
+        known = self.chosen.learnt_images
+        if seen := [name for name, path in left.items() if known and sha256_of(path) in known]:
             log.warning(
                 "the limits of masks were chosen on %s: judge them by other images",
                 ", ".join(seen[:4]) + (" and others" if len(seen) > 4 else ""),
@@ -323,14 +312,14 @@ class Segmenting:
     def _segment(self, name: str, path: Path) -> None:
         pixels = read_pixels(path)
         grey = as_grey(pixels.values, path, to_8_bit=self.to_8_bit, palette=pixels.palette)
-        segmenter = self._segmenter(name, grey)
+        segmenter = self.chosen.of(grey, name)
         try:
             maps = maps_of(segmenter, grey)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         codes = self.coded[maps[LABELS]]
         question = self.masks.question
-        numbers = _numbers_of(self.chosen) if question["values"] == OBJECTS else None
+        numbers = self.chosen.numbers if question["values"] == OBJECTS else None
         suffix = f".{question['format']}"
         data = encoded(
             codes if numbers is None else numbered(maps[numbers], path),
@@ -357,13 +346,3 @@ class Segmenting:
                 "pixels": counts,
             },
         )
-
-    def _segmenter(self, name: str, grey: NDArray[np.unsignedinteger[Any]]) -> Segmenter:
-        if isinstance(self.chosen, ByPrompts):
-            return self.chosen.of_named(grey, name)
-        return self.chosen.of(grey)
-
-
-def _digest(path: Path) -> str:
-    with reading(path):
-        return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,13 +26,12 @@ from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter
 from tim3d.models.promptable.prompting.base import drawn
 from tim3d.models.promptable.tuning_data import Example
 from tim3d.phases import Phases
-from tim3d.sources.base import reading
 from tim3d.sources.collection import images_in, paired
 from tim3d.sources.image import read_pixels, shape_of
 from tim3d.stages.images.by_prompts import ByPrompts, by_prompts
 from tim3d.stages.images.chosen import Grey, as_grey
 from tim3d.stages.images.listing import chosen_images
-from tim3d.stages.images.reading import labels_in, numbers_in
+from tim3d.stages.images.reading import labels_in, numbers_in, sha256_of
 from tim3d.stages.shared.agreement import UNLABELLED
 from tim3d.stages.shared.mask_limits import ChoosingLimits, asked_limits
 from tim3d.stages.shared.mask_search import JudgedMasks
@@ -183,7 +181,7 @@ class ImagesWithObjects:
 
     def segmenter_of(self, key: str) -> PromptedSegmenter:
         """The segmenter with the prompts of this image."""
-        return self.chosen.of_named(self._grey(key), key)
+        return self.chosen.of(self._grey(key), key)
 
     def place_of(self, key: str) -> Box:
         """The whole image."""
@@ -196,12 +194,6 @@ class ImagesWithObjects:
     def identity_of(self, key: str) -> Mapping[str, Any]:
         """SHA-256 of its file, and its name, by which prompts of a file are found."""
         return {"image": sha256_of(self.pairs[key][0]), "index": key}
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file."""
-    with reading(path):
-        return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)

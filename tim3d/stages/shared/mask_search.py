@@ -1,8 +1,8 @@
 """Masks of labelled images that are drawn once, and the limits by which they agree best with the truth.
 
 The images are windows of the slices of a sample, or files. All masks that any of the tried limits
-lets pass are kept in a folder, one file for each image. A
-killed search draws those only that are missing, and another search draws none.
+lets pass are kept in a folder, one file for each image. A killed search draws only those that are
+missing, and another search draws none.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from tim3d.storage import outputs, schema
 
 # Parts of the images, each of which is judged by limits that were chosen on the others.
 FOLDS = 5
-
-
 K = TypeVar("K")
 
 
