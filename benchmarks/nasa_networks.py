@@ -64,6 +64,7 @@ NETWORKS = {
     "lite0, ImageNet, rate 0.1": Network(_spec(LITE, 4), True, {"encoder_rate": 0.1}),
     "lite0, ImageNet, sem": Network(_spec(LITE, 4), True, SEM),
     "lite0, ImageNet, balanced": Network(_spec(LITE, 4), True, {"crops": "balanced"}),
+    "lite0, ImageNet, sem, balanced": Network(_spec(LITE, 4), True, {**SEM, "crops": "balanced"}),
 }
 
 

@@ -1,9 +1,10 @@
 """Prediction of a forest of decision trees, with the bits of scikit-learn's probabilities.
 
-Rows go through a tree in tiles of 64. At a node one comparison tells for all 64 on which side they
+Rows go through the trees in tiles of 64. At a node one comparison tells for all 64 on which side they
 are, and a tile follows both children with the rows that go there: rows that are alike, such as the
-voxels of a small square, meet few nodes. Where only the most likely class is wanted, a row is
-left alone once the trees to come cannot change it.
+voxels of a small square, meet few nodes. Four trees are walked at once, as the nodes of one wait for
+each other. Where only the most likely class is wanted, a row is left alone once the trees to come
+cannot change it.
 
 A forest is four arrays over the nodes of all trees, one tree after the other: the feature that a
 node looks at, its threshold, the first of its two children, and the share of each class. A row goes
@@ -28,12 +29,14 @@ from tim3d.kernels.statistics.lanes import LANES, above, lowest
 Floats: TypeAlias = NDArray[np.float32]
 # Most levels of a tree.
 DEEPEST = 256
-# Nodes of one tree that wait for rows of a tile: each has a row of its own, and two are being added.
-WAITING = 128
+# Trees that a tile is sent through at once: while one node is compared, the next is fetched.
+TOGETHER = 4
+# Nodes that wait with rows of a tile: in a tree each has a row of its own, and one more is written to.
+WAITING = 2 * TOGETHER * LANES
 # Bits of a packed node: its feature, and the places from it to its first child. The threshold follows.
 FEATURE_BITS, STEP_BITS = 10, 22
-# Trees after which it is seen again which rows are decided, and how far sums may be off by rounding.
-LOOK, ROUNDING = 8, 1e-6
+# How far sums may be off by rounding where rows are taken for decided.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,47 +229,87 @@ def _floor(thresholds: NDArray[np.float64]) -> Floats:
 
 @nb.njit(nogil=True, cache=True)
 def _walk(tiles, packed, share, root, still_open, decides, found):  # type: ignore[no-untyped-def]
-    """Add the shares of the leaves, tree by tree for a tile of rows at a time.
+    """Add the shares of the leaves, some trees at once for a tile of rows at a time.
 
     Nodes with rows wait in a ring, so that the work on one does not wait for that on another.
     """
     flat, size = tiles.reshape(-1), np.uint64(tiles.shape[1] * tiles.shape[2])
-    nodes, masks = np.empty(WAITING, np.uint32), np.empty(WAITING, np.uint64)
+    ring = np.empty(WAITING, np.uint64), np.empty(WAITING, np.uint64)
+    ends = np.empty(TOGETHER, np.uint64)
+    leaves = np.empty(TOGETHER * LANES, np.uint64), np.empty(TOGETHER * LANES, np.uint64)
     for tile in range(tiles.shape[0]):
         left = ~np.uint64(0)
-        for tree in range(root.size - 1):
-            if decides and tree and tree % LOOK == 0:
+        for tree in range(0, root.size - 1, TOGETHER):
+            # Nothing is decided before the trees that were asked outweigh those to come.
+            if decides and still_open[0] > 2 * still_open[tree]:
                 left = _undecided(found[tile], left, still_open[tree])
                 if left == 0:
                     break
-            nodes[0], masks[0] = root[tree], left
-            _through(flat, np.uint64(tile) * size, packed, share, nodes, masks, found[tile])
+            trees = root[tree : min(tree + TOGETHER, root.size - 1)]
+            _through(flat, np.uint64(tile) * size, packed, trees, left, ring, leaves, ends)
+            _add(leaves, ends[: trees.size], share, found[tile])
 
 
 @nb.njit(nogil=True, cache=True)
-def _through(flat, base, packed, share, nodes, masks, found):  # type: ignore[no-untyped-def]
-    """Send the rows of a mask through one tree. Places are unsigned: signed ones would be tested."""
-    one, ring = np.uint64(1), np.uint64(WAITING - 1)
-    head, tail = np.uint64(0), one
+def _through(flat, base, packed, trees, left, ring, leaves, ends):  # type: ignore[no-untyped-def]
+    """Send the rows of a mask through some trees, and note the leaves of each with their rows.
+
+    Places are unsigned: signed ones would be tested. The upper half of a node that waits is its tree.
+    """
+    one, around, half = np.uint64(1), np.uint64(WAITING - 1), np.uint64(32)
+    (nodes, masks), (leaf, rows) = ring, leaves
+    for place in range(trees.size):
+        ends[place] = np.uint64(place * LANES)
+        nodes[place], masks[place] = np.uint64(trees[place]) | np.uint64(place) << half, left
+    head, tail = np.uint64(0), np.uint64(trees.size)
     while head != tail:
-        node, mask = nodes[head & ring], masks[head & ring]
+        entry, mask = nodes[head & around], masks[head & around]
         head += one
-        word = packed[node]
-        step = np.uint32((word >> np.uint64(FEATURE_BITS)) & np.uint64(2**STEP_BITS - 1))
+        word = packed[entry & np.uint64(2**32 - 1)]
+        step = (word >> np.uint64(FEATURE_BITS)) & np.uint64(2**STEP_BITS - 1)
         if step == 0:
-            while mask:
-                lane = lowest(mask)
-                mask &= mask - one
-                for c in range(share.shape[1]):
-                    found[lane, c] += share[node, c]
+            end = ends[entry >> half]
+            leaf[end], rows[end] = entry & np.uint64(2**32 - 1), mask
+            ends[entry >> half] = end + one
             continue
         place = base + (word & np.uint64(2**FEATURE_BITS - 1)) * np.uint64(LANES)
         is_above = above(flat, place, np.uint32(word >> np.uint64(FEATURE_BITS + STEP_BITS)))
         first, second = mask & ~is_above, mask & is_above
-        nodes[tail & ring], masks[tail & ring] = node + step, first
+        nodes[tail & around], masks[tail & around] = entry + step, first
         tail += np.uint64(first != 0)
-        nodes[tail & ring], masks[tail & ring] = node + step + np.uint32(1), second
+        nodes[tail & around], masks[tail & around] = entry + step + one, second
         tail += np.uint64(second != 0)
+
+
+@nb.njit(nogil=True, cache=True)
+def _add(leaves, ends, share, found):  # type: ignore[no-untyped-def]
+    """Add the shares of the leaves, tree by tree: sums in another order would have other last bits."""
+    leaf, rows = leaves
+    for tree in range(ends.size):
+        for place in range(tree * LANES, ends[tree]):
+            node = leaf[place]
+            for c in range(0, share.shape[1] - 1, 2):
+                _add_pair(found, c, share[node, c], share[node, c + 1], rows[place])
+            if share.shape[1] % 2:
+                _add_one(found, share.shape[1] - 1, share[node, share.shape[1] - 1], rows[place])
+
+
+@nb.njit(nogil=True, cache=True)
+def _add_pair(found, c, value, next_value, mask):  # type: ignore[no-untyped-def]
+    """Add the shares of two classes to the rows of a mask: two at once, without reading them again."""
+    while mask:
+        lane = lowest(mask)
+        mask &= mask - np.uint64(1)
+        found[lane, c] += value
+        found[lane, c + 1] += next_value
+
+
+@nb.njit(nogil=True, cache=True)
+def _add_one(found, c, value, mask):  # type: ignore[no-untyped-def]
+    while mask:
+        lane = lowest(mask)
+        mask &= mask - np.uint64(1)
+        found[lane, c] += value
 
 
 @nb.njit(nogil=True, cache=True)
