@@ -23,7 +23,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"samples": ["a.zarr", "b.zarr"]},
         {
             "samples": ["b.zarr"], "metadata": "m.csv", "descriptors": ["specific_surface"], "field": "truth",
-            "transport": "none", "axes": True,
+            "transport": "none", "evaluation": "none", "axes": True,
         },
     ),
     "contacts": (

@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 
 import tim3d
-from tim3d.errors import ArgumentError, InputError, MissingExtraError
+from tim3d.errors import ArgumentError, InputError, MissingExtraError, MissingFieldError
 from tim3d.generators import GaussianField, LevelCuts
 from tim3d.phases import Phases
 from tim3d.relating.formulas import bruggeman, curvature_ratio
@@ -505,6 +505,35 @@ def test_samples_and_their_metadata_are_one_table(
     for source, more in ((target, {}), (samples, {"metadata": "m.csv", "descriptors": MEASURED})):
         with pytest.raises(ArgumentError, match="4 samples cannot teach a model of 1 features"):
             tim3d.relate(source, **asked, **more)
+
+
+def test_scores_of_an_evaluation_stand_beside_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    truth, samples = np.arange(72).reshape(2, 6, 6) % 2, ["a.zarr", "b.zarr"]
+    for wrong, sample in enumerate(samples):
+        labels = truth.copy()
+        labels[0, 0, : 2 * wrong] ^= 1
+        for field, values in (("phase", labels), ("truth", truth)):
+            np.save("p.npy", values.astype(np.uint8))
+            given = {"voxel_size": dict.fromkeys("zyx", 5), "phases": Phases(pore=0, solid=1)}
+            tim3d.ingest("p.npy", sample, field=field, **given, options=QUIET)  # type: ignore[arg-type]
+        tim3d.measure(sample, ["phase_fraction"], options=QUIET)
+        tim3d.evaluate(sample, resamples=0, out="score", options=QUIET)
+    found = tim3d.table(samples, evaluation="score")
+    assert found["accuracy"].values.tolist() == [1, 70 / 72]
+    assert found["iou.pore"].values.tolist() == [1, 35 / 37]
+    assert "accuracy" not in tim3d.table(samples)
+    assert not [n for n in found.data_vars if "_z" in str(n) or str(n).endswith(("_low", "_high"))]
+    by_axes = tim3d.table(samples, evaluation="score", axes=True)
+    assert by_axes["iou"].sel(phase="solid").values.tolist() == [1, 35 / 37]
+    with pytest.raises(MissingFieldError, match="there are score. Run: tim3d evaluate a.zarr"):
+        tim3d.table(samples, evaluation="other")
+    tim3d.evaluate("b.zarr", resamples=0, tolerance=5, out="near", options=QUIET)
+    tim3d.evaluate("a.zarr", resamples=0, tolerance=10, out="near", options=QUIET)
+    with pytest.raises(InputError, match="boundary_f1.* was not measured alike: within"):
+        tim3d.table(samples, evaluation="near")
 
 
 def test_samples_of_one_name_stand_under_their_paths(

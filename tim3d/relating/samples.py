@@ -13,6 +13,7 @@ import numpy as np
 from tim3d.descriptors.coupled import Descriptors
 from tim3d.errors import InputError
 from tim3d.lazy import xarray as xr
+from tim3d.relating.evaluations import scores_of
 from tim3d.relating.files import read_table
 from tim3d.relating.stacked import stacked
 from tim3d.reporting.table import is_profile, rows
@@ -34,6 +35,7 @@ def collected(
     transport: str,
     metadata: str | Path | None,
     *,
+    evaluation: str = "",
     axes: bool = False,
 ) -> xr.Dataset:
     """Every number of every sample that is not a profile, and metadata, as variables over `sample`.
@@ -47,11 +49,11 @@ def collected(
     InputError
         If two samples have one name, or the metadata lack a sample.
     """
-    names = names_of(samples)
-    found = {
-        name: describe(sample, descriptors, field=field, transport=transport, plain=not axes)
-        for name, sample in zip(names, samples, strict=True)
-    }
+    found = {}
+    for name, sample in zip(names_of(samples), samples, strict=True):
+        scores = scores_of(sample, field, evaluation) if evaluation else xr.Dataset()
+        numbers = describe(sample, descriptors, field=field, transport=transport, plain=not axes)
+        found[name] = numbers.merge(scores, join="outer")
     table = stacked(found, _described) if axes else _wide(found)
     return table if metadata is None else with_metadata(table, samples, metadata)
 

@@ -25,6 +25,7 @@ def table(
     descriptors: Descriptors | None = None,
     field: str = "phase",
     transport: str = "",
+    evaluation: str = "",
     csv: str | Path | None = None,
     summary: str | Path | None = None,
     axes: bool = False,
@@ -46,6 +47,8 @@ def table(
         The label field.
     transport : str
         Name of the result of solve that is meant (default: all).
+    evaluation : str
+        Name of the result of evaluate whose scores stand beside, as phase_evaluation (default: none).
     csv : path, optional
         File to which the table is written (default: none).
     summary : path, optional
@@ -68,9 +71,9 @@ def table(
     ArgumentError
         If no sample is given, or the file must not be written or cannot hold `axes`.
     InputError
-        If a column was measured in different ways, or the metadata lack a sample.
+        If a column was measured in different ways (scores of boundaries within other distances too), or the metadata lack a sample.
     MissingFieldError
-        If a sample has not been measured.
+        If a sample has not been measured, or lacks that evaluation.
     """
     given = [samples] if isinstance(samples, str) else list(samples)
     if not given:
@@ -82,7 +85,9 @@ def table(
     chosen = None if descriptors is None else list(descriptors)
 
     def run() -> xr.Dataset:
-        found = collected(given, chosen, field, transport, metadata, axes=axes)
+        found = collected(
+            given, chosen, field, transport, metadata, evaluation=evaluation, axes=axes
+        )
         # How errors were found may differ: by as many sub-blocks as a sample has.
         refuse_mixed(found, [str(n) for n in found.data_vars if not is_error(str(n), found)])
         files.write_wide(found, target)
