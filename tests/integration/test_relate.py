@@ -528,11 +528,11 @@ def test_scores_of_an_evaluation_stand_beside_what_was_measured(
     assert not [n for n in found.data_vars if "_z" in str(n) or str(n).endswith(("_low", "_high"))]
     by_axes = tim3d.table(samples, evaluation="score", axes=True)
     assert by_axes["iou"].sel(phase="solid").values.tolist() == [1, 35 / 37]
-    with pytest.raises(MissingFieldError, match="there are score. Run: tim3d evaluate a.zarr"):
+    with pytest.raises(MissingFieldError, match=r"there are score\. Run: tim3d evaluate a\.zarr"):
         tim3d.table(samples, evaluation="other")
     tim3d.evaluate("b.zarr", resamples=0, tolerance=5, out="near", options=QUIET)
     tim3d.evaluate("a.zarr", resamples=0, tolerance=10, out="near", options=QUIET)
-    with pytest.raises(InputError, match="boundary_f1.* was not measured alike: within"):
+    with pytest.raises(InputError, match=r"boundary_f1.* was not measured alike: within"):
         tim3d.table(samples, evaluation="near")
 
 

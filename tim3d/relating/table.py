@@ -71,7 +71,8 @@ def table(
     ArgumentError
         If no sample is given, or the file must not be written or cannot hold `axes`.
     InputError
-        If a column was measured in different ways (scores of boundaries within other distances too), or the metadata lack a sample.
+        If a column was measured in different ways (scores of boundaries within other distances
+        too), or the metadata lack a sample.
     MissingFieldError
         If a sample has not been measured, or lacks that evaluation.
     """

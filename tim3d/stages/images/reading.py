@@ -34,9 +34,10 @@ def labels_in(values: NDArray[Any], phases: Phases, path: Path) -> NDArray[np.ui
     strange = sorted(set(np.unique(values).tolist()) - set(phases.codes))
     if strange:
         shown = ", ".join(f"{one:g}" for one in strange[:4]) + (" ..." if len(strange) > 4 else "")
+        named = ",".join(f"{name}={code}" for name, code in phases.items())
         raise InputError(
-            f"{path} holds the values {shown}, which no phase has; the phases are {phases}. Name them all: "
-            "--phases pore=0,solid=255; or segment the image first"
+            f"{path} holds the values {shown}, which no phase has; known are {named}. Name them all, as "
+            f"--phases {named},other={strange[0]:g}; or segment the image first"
         )
     return values.astype(np.uint8)
 
