@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numba as nb
@@ -35,6 +36,14 @@ OFFSETS = np.array(
 )
 # Largest square that the tables go to; beyond, balls are compared by their radii alone.
 LONGEST_TABLE = 2**20
+# Of so many voxels one may be a ball that waits in order: 4 bytes each where squares are counted, and
+# three arrays of 8 bytes more where radii are sorted; the balls before wait to be given back. Mostly one
+# voxel of ten is the centre of a ball.
+COUNTED_SHARE, SORTED_SHARE = 8, 32
+# What the key of a radius is made of; how many bits of a float32 are not leading ones, and the key of
+# the largest one.
+SQUARES, LEADING_BITS, OTHER_BITS = range(3)
+DROPPED, LEADING = 13, 2**18 - 1
 
 
 def largest_ball(radii: Radii, metric: Metric, core: Box) -> Radii:
@@ -74,23 +83,14 @@ def largest_ball(radii: Radii, metric: Metric, core: Box) -> Radii:
     tables = _tables(metric.weights, most if short else 0)
     kept = np.zeros(flat.size, np.bool_)
     _keep(flat, shape, weights, 1 / metric.unit, OFFSETS, tables, kept)
-    order = _by_counting(flat, kept, 1 / metric.unit, most) if short else _by_sorting(flat, kept)
-    del kept
     found = np.zeros(core.shape, np.float32)
     following = np.empty(core.shape, _place_type(core))
     following[:] = np.arange(core.shape[2], dtype=following.dtype)
     halves = _halves(metric.weights, most if short else 0)
-    _paint(
-        order,
-        flat,
-        shape,
-        np.array(core.start),
-        weights,
-        1 / metric.unit,
-        halves,
-        following,
-        found,
-    )
+    for order in _portions(flat, kept, 1 / metric.unit, most if short else None):
+        _paint(
+            order, flat, shape, np.array(core.start), weights, 1 / metric.unit, halves, following, found,
+        )  # fmt: skip
     return found
 
 
@@ -112,8 +112,8 @@ def _place_type(core: Box) -> type[np.signedinteger[Any]]:
 def painting_bytes(core: Triple, read: Triple, metric: Metric, reach: float) -> int:
     """Bound on the memory of `largest_ball`, its radii and the result while it is written.
 
-    Whichever is most: the balls while they are ordered, or while they are painted, or the result and
-    its encoded copy, when the radii are no longer there.
+    Whichever is more: the balls while they are painted, or the result and its encoded copy, when the
+    radii are no longer there.
 
     Parameters
     ----------
@@ -126,13 +126,11 @@ def painting_bytes(core: Triple, read: Triple, metric: Metric, reach: float) -> 
     """
     most = int(_limit(reach, 1 / metric.unit))
     short = most <= LONGEST_TABLE
-    # Radii, a mark and a place for each ball, which may be every voxel; sorting needs three arrays of
-    # eight bytes more. The mark may not be given back before balls are painted.
-    ordered, painted = (9, 9) if short else (33, 13)
+    # Radii, a mark for each voxel, and the balls of a portion: a byte a voxel either way.
     each = 4 + np.dtype(_place_type(Box((0, 0, 0), core))).itemsize
     voxels, own = math.prod(read), math.prod(core)
-    held = max(voxels * ordered, voxels * painted + own * each, own * 8)
-    return held + (48 * most if short else 0)
+    tables = 64 * most if short else 16 * LEADING
+    return max(6 * voxels + own * each, own * 8) + tables
 
 
 @functools.lru_cache(maxsize=4)
@@ -217,27 +215,101 @@ def _is_held(radii, place, z, y, x, shape, weights, inverse, offsets, tables):  
     return False
 
 
+def _portions(
+    radii: Radii, kept: NDArray[np.bool_], inverse: float, most: int | None
+) -> Iterator[NDArray[np.uint32]]:
+    """Places of the balls that are kept, by descending radius, at most a share of all places at a time.
+
+    Balls are counted by keys that fall as radii rise: squares below the largest if that is given, else
+    the leading bits of the float and, where too many balls have these in common, the others.
+    """
+    if most is not None:
+        yield from _by_keys(radii, kept, (SQUARES, most, 0, inverse))
+        return
+    for places in _by_keys(radii, kept, (LEADING_BITS, LEADING, 0, inverse)):
+        yield places[np.argsort(-radii[places], kind="stable")]
+
+
+def _by_keys(
+    radii: Radii, kept: NDArray[np.bool_], rule: tuple[int, int, int, float]
+) -> Iterator[NDArray[np.uint32]]:
+    """Places by ascending key, of as many keys as there is room for; of balls of equal radius in pieces."""
+    level, last, _, inverse = rule
+    room = radii.size // (COUNTED_SHARE if level == SQUARES else SORTED_SHARE) + 1
+    starts = _starts(radii, kept, rule)
+    first = 0
+    while first <= last:
+        # As many keys as there is room for, but one at least.
+        after = int(np.searchsorted(starts, starts[first] + room, side="right")) - 1
+        after = min(max(after, first + 1), last + 1)
+        count = int(starts[after] - starts[first])
+        if count > room and level == LEADING_BITS:
+            yield from _by_keys(radii, kept, (OTHER_BITS, 2**DROPPED - 1, first, inverse))
+        elif count > room:
+            yield from _in_pieces(radii, kept, rule, first, room)
+        elif count:
+            yield _ordered(radii, kept, rule, starts[first : after + 1], first)
+        first = after
+
+
+def _in_pieces(
+    radii: Radii, kept: NDArray[np.bool_], rule: tuple[int, int, int, float], key: int, room: int
+) -> Iterator[NDArray[np.uint32]]:
+    """Places of the balls of one key, whose order does not matter."""
+    start = 0
+    while start < radii.size:
+        places, start = _some(radii, kept, rule, key, start, room)
+        yield places
+
+
 @nb.njit(nogil=True, cache=True)
-def _by_counting(radii, kept, inverse, most):  # type: ignore[no-untyped-def]
-    """Places of the balls that are kept, by descending square."""
-    starts = np.zeros(most + 2, np.int64)
+def _key(radius, rule):  # type: ignore[no-untyped-def]
+    """Key of a radius, 0 for the largest; -1 if it is not of the group of a rule."""
+    level, last, group, inverse = rule
+    if level == SQUARES:
+        return last - _limit(radius, inverse)
+    bits = np.int64(np.float32(radius).view(np.int32))
+    if level == LEADING_BITS:
+        return last - (bits >> DROPPED)
+    return last - (bits & last) if LEADING - (bits >> DROPPED) == group else -1
+
+
+@nb.njit(nogil=True, cache=True)
+def _starts(radii, kept, rule):  # type: ignore[no-untyped-def]
+    """How many balls have a lower key, for each key and at last for all."""
+    starts = np.zeros(rule[1] + 2, np.int64)
     for place in range(radii.size):
         if kept[place]:
-            starts[most - _limit(radii[place], inverse) + 1] += 1
-    for square in range(most + 1):
-        starts[square + 1] += starts[square]
-    order = np.empty(starts[most + 1], np.uint32)
+            starts[_key(radii[place], rule) + 1] += 1
+    starts[0] = 0  # those of other groups
+    for key in range(rule[1] + 1):
+        starts[key + 1] += starts[key]
+    return starts
+
+
+@nb.njit(nogil=True, cache=True)
+def _ordered(radii, kept, rule, starts, first):  # type: ignore[no-untyped-def]
+    """Places of the balls of a run of keys, in the order of the keys."""
+    order, to = np.empty(starts[-1] - starts[0], np.uint32), starts[:-1] - starts[0]
     for place in range(radii.size):
         if kept[place]:
-            square = most - _limit(radii[place], inverse)
-            order[starts[square]] = place
-            starts[square] += 1
+            key = _key(radii[place], rule) - first
+            if 0 <= key < to.size:
+                order[to[key]] = place
+                to[key] += 1
     return order
 
 
-def _by_sorting(radii: Radii, kept: NDArray[np.bool_]) -> NDArray[Any]:
-    places = np.flatnonzero(kept)
-    return places[np.argsort(-radii[places], kind="stable")]
+@nb.njit(nogil=True, cache=True)
+def _some(radii, kept, rule, key, start, room):  # type: ignore[no-untyped-def]
+    """Places from `start` of the balls of one key, so many at most, and where to go on."""
+    found, count = np.empty(room, np.uint32), 0
+    while start < radii.size and count < room:
+        if kept[start] and _key(radii[start], rule) == key:
+            found[count] = start
+            count += 1
+        start += 1
+    return found[:count], start
 
 
 @nb.njit(nogil=True, cache=True)
