@@ -15,6 +15,7 @@ Any map that rises towards the middle of objects can stand in for radii (`positi
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -109,12 +110,26 @@ def basins(radii: Radii, start: Triple, shape: Triple, spacing: Sequence[float])
     strides = np.array([edges[1] * edges[2], edges[2], 1])
     following = np.arange(flat.size, dtype=dtype)
     _steepest(flat, edges, (AROUND @ strides).astype(dtype), _inverse(spacing), following)
-    ids = np.zeros([n - 2 for n in radii.shape], np.uint32)
-    ends = _follow(flat, following, edges, ids)
+    ends = _follow(flat, following, edges)
     local = np.stack(np.unravel_index(ends, radii.shape), axis=1)
     place = (local - 1 + np.array(start)).T
     whole = np.array([shape[1] * shape[2], shape[2], 1], np.int64)
-    return Basins(ids, whole @ place, flat[ends])
+    ids = closed_up(following.reshape(radii.shape))
+    np.negative(ids, out=ids)
+    return Basins(ids.astype(np.int32, copy=False).view(np.uint32), whole @ place, flat[ends])
+
+
+def closed_up(values: NDArray[Any]) -> NDArray[Any]:
+    """Values of a block without the layer around it, one after another in the memory of both.
+
+    >>> values = np.arange(27).reshape(3, 3, 3)
+    >>> closed_up(values).tolist(), values[0, 0, :2].tolist()
+    ([[[13]]], [13, 1])
+    """
+    flat = values.reshape(-1)
+    _close_up(flat, np.array(values.shape))
+    core = [n - 2 for n in values.shape]
+    return flat[: math.prod(core)].reshape(core)
 
 
 def _inverse(spacing: Sequence[float]) -> NDArray[np.float32]:
@@ -176,29 +191,40 @@ def _level(radii, place, steps):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(nogil=True, cache=True)
-def _follow(radii, following, shape, ids):  # type: ignore[no-untyped-def]
-    """Number the voxels of a block by the end of their ascent; returns the ends."""
-    nz, ny, nx = ids.shape
+def _follow(radii, following, shape):  # type: ignore[no-untyped-def]
+    """Replace pointers by the number, less than 0, of the end of the ascent; returns the ends.
+
+    No pointer leads to a voxel that is not an end.
+    """
     _shorten(radii, following, shape)
     ends, count = np.empty(_FIRST, np.int64), 0
-    for z in range(nz):
-        for y in range(ny):
-            first = ((z + 1) * shape[1] + y + 1) * shape[2] + 1
-            for x in range(nx):
-                if radii[first + x] <= 0:
-                    continue
-                end = following[first + x]
-                if end < 0:  # it is an end itself, with a number
-                    ids[z, y, x] = -end
-                    continue
-                if following[end] >= 0:
-                    if count == ends.size:
-                        ends = np.concatenate((ends, np.empty(count, np.int64)))
-                    ends[count] = end
-                    count += 1
-                    following[end] = -count
-                ids[z, y, x] = -following[end]
+    for z in range(1, shape[0] - 1):
+        for y in range(1, shape[1] - 1):
+            first = (z * shape[1] + y) * shape[2]
+            for place in range(first + 1, first + shape[2] - 1):
+                end = following[place]
+                if radii[place] <= 0:
+                    following[place] = 0
+                elif end >= 0:  # else it is an end itself, with a number
+                    if following[end] >= 0:
+                        if count == ends.size:
+                            ends = np.concatenate((ends, np.empty(count, np.int64)))
+                        ends[count] = end
+                        count += 1
+                        following[end] = -count
+                    following[place] = following[end]
     return ends[:count]
+
+
+@nb.njit(nogil=True, cache=True)
+def _close_up(values, shape):  # type: ignore[no-untyped-def]
+    to = 0
+    for z in range(1, shape[0] - 1):
+        for y in range(1, shape[1] - 1):
+            first = (z * shape[1] + y) * shape[2]
+            for place in range(first + 1, first + shape[2] - 1):
+                values[to] = values[place]
+                to += 1
 
 
 @nb.njit(nogil=True, cache=True)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from tim3d.grid import Box, Triple
 from tim3d.kernels.morphology.distance import Metric
+from tim3d.kernels.morphology.keyed_rows import EMPTY, by_key, new_table, place_of, roomier
 
 Radii: TypeAlias = NDArray[np.float32]
 # Squares of float32 lengths are rounded to whole numbers below this; above, what is nearer to the
@@ -92,6 +93,48 @@ def largest_ball(radii: Radii, metric: Metric, core: Box) -> Radii:
             order, flat, shape, np.array(core.start), weights, 1 / metric.unit, halves, following, found,
         )  # fmt: skip
     return found
+
+
+def by_radius(found: Radii, inside: Radii) -> tuple[Radii, NDArray[np.int64]]:
+    """Radii, ascending, and how many voxels have each, without copies of a volume.
+
+    Parameters
+    ----------
+    found : (z, y, x) float32
+        Radius of each voxel, not below 0.
+    inside : (z, y, x) float32
+        Voxels count where this is above 0.
+
+    Examples
+    --------
+    >>> found = np.array([[[2, 0, 2, 1, 5]]], np.float32)
+    >>> values, counts = by_radius(found, np.array([[[1, 1, 1, 1, 0]]], np.float32))
+    >>> values.tolist(), counts.tolist()
+    ([0.0, 1.0, 2.0], [1, 1, 2])
+    """
+    keys, rows = by_key(*_count(found, inside))
+    return keys.astype(np.int32).view(np.float32), rows[:, 0]
+
+
+@nb.njit(nogil=True, cache=True)
+def _count(found, inside):  # type: ignore[no-untyped-def]
+    keys, rows = new_table(256, 1)
+    used, bits = 0, found.view(np.int32)  # of positive numbers, in the order of the numbers
+    for z in range(found.shape[0]):
+        for y in range(found.shape[1]):
+            for x in range(found.shape[2]):
+                if inside[z, y, x] <= 0:
+                    continue
+                key = np.int64(bits[z, y, x])
+                place = place_of(keys, key)
+                if keys[place] == EMPTY:
+                    if 2 * (used + 1) > keys.size:
+                        keys, rows = roomier(keys, rows)
+                        place = place_of(keys, key)
+                    keys[place] = key
+                    used += 1
+                rows[place, 0] += 1
+    return keys, rows
 
 
 @functools.lru_cache(maxsize=4)

@@ -22,7 +22,7 @@ import numpy as np
 from tim3d.engine import Gathering, Ledger, Pass
 from tim3d.errors import InputError
 from tim3d.grid import AXES, Block, Grid, Triple, triple
-from tim3d.kernels.morphology.basins import Basins, Radii, basins, positive
+from tim3d.kernels.morphology.basins import Basins, Radii, basins, closed_up, positive
 from tim3d.kernels.morphology.components import border_voxels, first_rows
 from tim3d.kernels.morphology.joined_basins import Joining, ends_of, joined, renumbered
 from tim3d.kernels.morphology.necks import Necks, Side, necks_across, necks_within, widest
@@ -37,8 +37,8 @@ AROUND: Triple = (1, 1, 1)
 OFFSETS = [triple(o) for o in itertools.product((-1, 0, 1), repeat=3)]
 # Memory of joining for each basin of a block and each neck, above what was measured.
 BASIN_BYTES, NECK_BYTES = 130, 110
-# Bytes a voxel of climbing: radii, the best neighbours, numbers.
-CLIMB_BYTES = 12
+# Bytes a voxel of climbing: radii, and the best neighbours, which become numbers.
+CLIMB_BYTES = 8
 Record: TypeAlias = Mapping[str, Any]
 
 
@@ -63,13 +63,15 @@ class Climb:
         around = block.core.grow(AROUND)
         radii = np.zeros(around.shape, np.float32)
         inside = self._voxels(self.labels, block) == self.code
-        found = positive(*(self._voxels(name, block) for name in self.maps))
-        if not np.isfinite(found[inside]).all():
+        maps = [self._voxels(name, block) for name in self.maps]
+        # Plane by plane: heights are made by way of several copies.
+        for plane, here, *values in zip(radii[block.read.within(around).slices], inside, *maps, strict=True):
+            plane[here] = positive(*values)[here]
+        if not np.isfinite(radii.sum(dtype=np.float64)):
             raise InputError(
                 f"{self.maps[0]!r} of {self.sample} has voxels in the block at {block.core.start} that are not "
                 "finite numbers: nothing climbs there"
             )
-        radii[block.read.within(around).slices] = np.where(inside, found, np.float32(0))
         return radii
 
     def _voxels(self, name: str, block: Block) -> np.ndarray:
@@ -80,9 +82,10 @@ class Climb:
         return basins(radii, block.core.start, self.shape, self.spacing)
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Bytes of labels and maps while decoded, and of climbing."""
-        held = self.voxel_bytes + 2
-        return int(math.prod(read) * held + math.prod(n + 2 for n in core) * CLIMB_BYTES)
+        """Bytes of heights, of labels and maps, and what decoding leaves of these; or of climbing."""
+        around, left = math.prod(n + 2 for n in core), math.prod(read) * self.voxel_bytes
+        reading = 4 * around + left + math.prod(read)
+        return int(left + max(reading, CLIMB_BYTES * around))
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,8 @@ class ClimbWork:
 
     def compute(self, block: Block, inputs: Radii) -> dict[str, Any]:
         """Let the voxels climb."""
-        found, inner = self.climb.basins(block, inputs), inputs[1:-1, 1:-1, 1:-1]
-        necks = necks_within(found.ids, np.ascontiguousarray(inner))
+        found, inner = self.climb.basins(block, inputs), closed_up(inputs)
+        necks = necks_within(found.ids, inner)
         record = {"end": pack(found.end), "radius": pack(found.radius), "necks": _packed(necks)}
         for axis, side in itertools.product(range(3), (0, -1)):
             planes = {"ids": np.take(found.ids, side, axis), "radii": np.take(inner, side, axis)}
@@ -110,9 +113,8 @@ class ClimbWork:
         return outputs
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Bytes of a block that climbs, a copy of its radii, and the record."""
-        copies = 4 * math.prod(core) + 24 * border_voxels(core)
-        return self.climb.block_bytes(core, read) + copies
+        """Bytes of a block that climbs, and the record."""
+        return self.climb.block_bytes(core, read) + 24 * border_voxels(core)
 
 
 def _plane(axis: int, side: int) -> str:
@@ -212,8 +214,8 @@ class NumberWork:
         return {}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Bytes of a block that climbs, and of numbers while encoded."""
-        return self.climb.block_bytes(core, read) + 4 * math.prod(core)
+        """Bytes of a block that climbs; then, without its heights, of numbers while encoded."""
+        return self.climb.block_bytes(core, read)
 
 
 @dataclass(frozen=True)

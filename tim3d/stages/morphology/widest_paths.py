@@ -15,7 +15,7 @@ import numpy as np
 
 from tim3d.grid import AXES, Block, Box, Triple, triple
 from tim3d.kernels.morphology.distance import Metric
-from tim3d.kernels.morphology.painting import Radii, largest_ball, painting_bytes
+from tim3d.kernels.morphology.painting import Radii, by_radius, largest_ball, painting_bytes
 from tim3d.kernels.morphology.widest_path import LISTS, widen
 from tim3d.stages.geodesic.block_relaxation import OFFSETS, Visits, digest, report
 from tim3d.stages.geodesic.halo_arrays import (
@@ -162,20 +162,20 @@ class CountWork:
     metric: Metric
     reach: float
 
-    def read(self, block: Block) -> tuple[Radii, Radii, np.ndarray]:
-        """Read radii and widths as far as balls reach, and the widths that left at the outlet."""
+    def read(self, block: Block) -> tuple[Radii, Radii]:
+        """Read radii and widths as far as balls reach."""
         radii = self.passage.radii(block.read)
         beyond = Block(block.index, block.read, block.read)
-        return radii, lengths(self.passage.borders.read(beyond)), radii > 0
+        return radii, lengths(self.passage.borders.read(beyond))
 
-    def compute(self, block: Block, inputs: tuple[Radii, Radii, np.ndarray]) -> dict[str, Any]:
+    def compute(self, block: Block, inputs: tuple[Radii, Radii]) -> dict[str, Any]:
         """Count the voxels of the core by radius; 0 where no ball that entered covers them."""
-        radii, widths, inside = inputs
+        radii, widths = inputs
         core = block.core.within(block.read)
-        own, cut = inside[core.slices], self.passage.at_plane(block, inlet=False)
-        record = {"entered": _counted(largest_ball(widths, self.metric, core)[own])}
+        own, cut = radii[core.slices], self.passage.at_plane(block, inlet=False)
+        record = {"entered": _counted(largest_ball(widths, self.metric, core), own)}
         if self.passage.visits.volume_of(block.index) == 0:
-            record["all"] = _counted(largest_ball(radii, self.metric, core)[own])
+            record["all"] = _counted(largest_ball(radii, self.metric, core), own)
         left = 0.0 if cut is None else float(widths[core.slices][cut].max())
         return record | {"left": left}
 
@@ -185,11 +185,10 @@ class CountWork:
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """Bytes of radii, widths and labels while they are read, and of painting."""
-        painting = painting_bytes(core, read, self.metric, self.reach)
-        # The radii of a core are counted from two more copies, and sorted.
-        return painting + 10 * math.prod(read) + 10 * math.prod(core)
+        # Radii beside the widths that are painted, and what decoding leaves: labels, radii, widths.
+        return painting_bytes(core, read, self.metric, self.reach) + (4 + 9) * math.prod(read)
 
 
-def _counted(radii: Radii) -> dict[str, Any]:
-    values, counts = np.unique(radii, return_counts=True)
+def _counted(radii: Radii, inside: Radii) -> dict[str, Any]:
+    values, counts = by_radius(radii, inside)
     return {"radius": pack(values), "voxels": pack(counts)}
