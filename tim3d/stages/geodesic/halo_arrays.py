@@ -18,6 +18,7 @@ The last block may be thinner than d: its L begins and its H ends where a whole 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,8 +69,17 @@ class Borders:
         return _opened(self.sample, path, self.visits.shape, self.visits.block, self.depth)
 
     def read(self, block: Block) -> np.ndarray:
-        """Read the values of a block's core."""
-        return store.read_box(self._array(block), block.core)
+        """Read the values of a block's core, which may reach into other blocks.
+
+        One after another: each is decoded as a whole.
+        """
+        array, core = self._array(block), block.core
+        values = np.empty(core.shape, np.uint32)
+        edges = zip(core.start, core.stop, self.visits.block, strict=True)
+        for place in itertools.product(*(range(a // edge, -(-b // edge)) for a, b, edge in edges)):
+            part = Visits.block_at(self.visits, triple(place)).core.clip(core)
+            values[part.within(core).slices] = store.read_box(array, part)
+        return values
 
     def read_beside(self, block: Block, offset: Triple) -> np.ndarray:
         """Read the layer of a neighbour that faces this block, at most `depth` voxels thick."""

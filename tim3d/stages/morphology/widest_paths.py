@@ -48,8 +48,9 @@ def packed_widths(widths: Radii) -> np.ndarray:
 
 
 def lengths(stored: np.ndarray) -> Radii:
-    """Widths from what is stored."""
-    return np.where(stored == EMPTY, np.uint32(0), stored).view(np.float32)
+    """Widths from what is stored, in the same memory."""
+    stored[stored == EMPTY] = 0
+    return stored.view(np.float32)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ class Passage:
         """Distances in the phase, 0 elsewhere."""
         labels = store.read_box(store.field_array(self.sample, self.labels), box)
         radii = store.read_box(store.field_array(self.sample, self.distance), box)
-        return np.where(labels == self.code, radii, np.float32(0))
+        radii[labels != self.code] = 0  # in place: a copy would be the peak
+        return radii
 
     def at_plane(self, block: Block, *, inlet: bool) -> tuple[slice, ...] | None:
         """Voxels of a block's core in the plane of the inlet or outlet, or None."""
@@ -134,7 +136,7 @@ class WidenWork:
         wakes = [
             offset
             for offset, piece in halo.items()
-            if (halo_view(widths, AROUND, offset, piece.shape) > lengths(piece)).any()
+            if (halo_view(widths, AROUND, offset, piece.shape) > lengths(piece.copy())).any()
         ]
         found = core_view(packed_widths(widths), AROUND)
         facing = {offset: facing_layer(found, offset, 1) for offset in halo}
@@ -185,8 +187,12 @@ class CountWork:
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """Bytes of radii, widths and labels while they are read, and of painting."""
-        # Radii beside the widths that are painted, and what decoding leaves: labels, radii, widths.
-        return painting_bytes(core, read, self.metric, self.reach) + (4 + 9) * math.prod(read)
+        taken = math.prod(read)
+        # Radii, widths and a mark for each, while a block of widths is decoded; or radii beside the
+        # widths that are painted. Decoding leaves its pieces of labels and distances.
+        reading = 9 * taken + 8 * math.prod(core)
+        painting = painting_bytes(core, read, self.metric, self.reach) + 4 * taken
+        return 5 * taken + max(reading, painting)
 
 
 def _counted(radii: Radii, inside: Radii) -> dict[str, Any]:
