@@ -15,12 +15,14 @@ from tim3d.descriptors.particles import Measured, particles
 from tim3d.descriptors.struts import Struts, strut_results
 from tim3d.engine import Gathering
 from tim3d.errors import MemoryPlanError
-from tim3d.grid import Box, Grid
+from tim3d.grid import Block, Box, Grid
 from tim3d.kernels.morphology.distance import metric_of
 from tim3d.kernels.morphology.instances import Tallies, growing, tally, tally_bytes
 from tim3d.kernels.morphology.joined_basins import Joining
 from tim3d.kernels.morphology.painting import largest_ball, painting_bytes
 from tim3d.kernels.morphology.strut_graph import Curves, graph_bytes, network, struts
+from tim3d.stages.geodesic.block_relaxation import Visits
+from tim3d.stages.geodesic.halo_arrays import Borders
 from tim3d.stages.morphology.basins import BasinField, joining, particles_of
 from tim3d.stages.shared.results import run_passes
 from tim3d.storage import store
@@ -128,6 +130,24 @@ def test_the_joining_of_basins_needs_no_more_than_its_plan(tmp_path: Path) -> No
 
     made()
     assert max(needs) / 4 < traced_peak(made, times=3) < max(needs) + OBJECTS
+
+
+def test_of_the_blocks_around_a_block_one_is_decoded_at_a_time(tmp_path: Path) -> None:
+    sample = ingested(tmp_path, volume((4, 4, 4), 0), CUBIC, (4, 4, 4))
+    shape, block = (64, 192, 192), (32, 64, 64)
+    visits = Visits(shape, block, (0, 0, 0), [])
+    borders = Borders(sample, "widths_scratch", "width", visits, 1)
+    borders.create(0)
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 2**32 - 1, shape, dtype=np.uint32)
+    for one in Grid(shape, block, (0, 0, 0)):
+        borders.write(one, truth[one.core.slices], durable=False)
+    box = Box((20, 50, 50), (44, 142, 142))
+    wide = Block((0, 0, 0), box, box)
+    assert np.array_equal(borders.read(wide), truth[box.slices])
+    decoded = 4 * 32 * 64 * 64
+    held = traced_peak(lambda: borders.read(wide), times=3) - 4 * box.size
+    assert decoded < held < 3 * decoded + OBJECTS
 
 
 @pytest.mark.parametrize("spacing", [CUBIC, (np.pi, 1.0, 1.0)])

@@ -65,7 +65,9 @@ class Climb:
         inside = self._voxels(self.labels, block) == self.code
         maps = [self._voxels(name, block) for name in self.maps]
         # Plane by plane: heights are made by way of several copies.
-        for plane, here, *values in zip(radii[block.read.within(around).slices], inside, *maps, strict=True):
+        for plane, here, *values in zip(
+            radii[block.read.within(around).slices], inside, *maps, strict=True
+        ):
             plane[here] = positive(*values)[here]
         if not np.isfinite(radii.sum(dtype=np.float64)):
             raise InputError(
