@@ -37,9 +37,9 @@ OFFSETS = np.array(
 )
 # Largest square that the tables go to; beyond, balls are compared by their radii alone.
 LONGEST_TABLE = 2**20
-# Of so many voxels one may be a ball that waits in order: 4 bytes each where squares are counted, and
-# three arrays of 8 bytes more where radii are sorted; the balls before wait to be given back. Mostly one
-# voxel of ten is the centre of a ball.
+# One voxel in this many may be a ball of a portion: 4 bytes each where squares are counted, and three
+# arrays of 8 bytes more where radii are sorted; the portion before waits to be given back. Mostly one
+# voxel in six is the centre of a ball.
 COUNTED_SHARE, SORTED_SHARE = 8, 32
 # What the key of a radius is made of; how many bits of a float32 are not leading ones, and the key of
 # the largest one.
@@ -345,7 +345,7 @@ def _ordered(radii, kept, rule, starts, first):  # type: ignore[no-untyped-def]
 
 @nb.njit(nogil=True, cache=True)
 def _some(radii, kept, rule, key, start, room):  # type: ignore[no-untyped-def]
-    """Places from `start` of the balls of one key, so many at most, and where to go on."""
+    """Places of at most `room` balls of one key, from `start` on, and where to go on."""
     found, count = np.empty(room, np.uint32), 0
     while start < radii.size and count < room:
         if kept[start] and _key(radii[start], rule) == key:
