@@ -332,6 +332,7 @@ def test_unknown_names_are_refused_with_all_that_there_are(sample: str) -> None:
     assert all(name in str(refused.value) for name in COUPLED)
 
 
+@pytest.mark.long
 def test_intrusion_into_several_phases_stands_beside_other_directions(tmp_path: Path) -> None:
     url = computed(tmp_path, seed=3)
     tim3d.distance(url, options=QUIET)

@@ -94,6 +94,7 @@ def test_no_block_shows(
     assert parts.equals(whole)
 
 
+@pytest.mark.long
 def test_the_baseline_otsu_is_made_of_the_grey_field_and_the_phases_of_the_truth(
     tmp_path: Path,
 ) -> None:

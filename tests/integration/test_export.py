@@ -344,6 +344,7 @@ def read_vectors(path: Path, name: str) -> np.ndarray:
     return vtk_to_numpy(image.GetCellData().GetArray(name)).reshape(*shape, 3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("out", "axis"), [("hard", "z"), ("hard", "x"), ("plain", "z")])
 def test_flux_vectors_have_the_sizes_and_the_mean_that_the_solver_found(
     sample: str, solved: dict[str, Any], tmp_path: Path, out: str, axis: str
@@ -590,6 +591,7 @@ out = "cu.svg"
 """
 
 
+@pytest.mark.long
 def test_exports_of_a_recipe_are_planned_before_anything_exists_and_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

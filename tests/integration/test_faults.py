@@ -74,6 +74,7 @@ def attempts(sample: str) -> int:
     return len(list(Path(sample).parent.glob("attempt-*")))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["hang", "lock the interpreter"])
 def test_a_block_that_hangs_costs_its_worker_and_is_done_at_the_next_attempt(
     sample: str, kind: str

@@ -106,6 +106,7 @@ def test_the_same_law_passes_and_another_length_fails(tmp_path: Path, image: Pat
     assert float(right.micrograph_phase_fraction_interval[0, 0]) == pytest.approx(0.012, rel=0.5)
 
 
+@pytest.mark.long
 def test_values_are_those_of_the_definitions(tmp_path: Path, image: Path) -> None:
     urls = volumes(tmp_path, 2)
     found = judged(urls, image, lags=(1, 3, 9))
@@ -281,6 +282,7 @@ def test_its_figures_are_drawn_and_no_others(tmp_path: Path, small: Path) -> Non
     assert not any("chord" in name for name in drawn)
 
 
+@pytest.mark.long
 def test_lengths_must_agree(tmp_path: Path, small: Path) -> None:
     urls = volumes(tmp_path, 1)
     with pytest.raises(

@@ -67,6 +67,7 @@ def volumes(folder: Path, count: int, width: float = 2.0, change: int = 0) -> li
     ]
 
 
+@pytest.mark.long
 def test_the_same_law_passes_and_each_fault_fails_its_own_measure(
     tmp_path: Path, image: Path
 ) -> None:

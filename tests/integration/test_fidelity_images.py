@@ -110,6 +110,7 @@ def test_a_shift_and_copies_are_found(tmp_path: Path, caplog: pytest.LogCaptureF
     assert "generated crops of a, 1 are much nearer" in caplog.text
 
 
+@pytest.mark.long
 def test_the_shell_prints_plans_and_writes_a_row_for_each_condition_and_phase(
     table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -78,6 +78,7 @@ WRITERS: dict[str, Callable[[str, Path], object]] = {
 EVERY = pytest.mark.parametrize("name", WRITERS)
 
 
+@pytest.mark.long
 @EVERY
 def test_a_failed_write_leaves_what_was_there_and_nothing_else(
     name: str, sample: str, tmp_path: Path

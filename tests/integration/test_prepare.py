@@ -236,6 +236,7 @@ def test_a_copy_that_an_earlier_run_moved_is_a_doubt(tmp_path: Path) -> None:
 STEPS = [Crop(z=slice(1, None), bar=5), Align(window=12), Fill(missing=(4,))]
 
 
+@pytest.mark.long
 def test_no_block_and_no_shard_shows(tmp_path: Path) -> None:
     voxels = grey(moved(structure(), *np.random.default_rng(2).normal(0, 1, (2, SHAPE[0]))))
     found = []

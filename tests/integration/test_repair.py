@@ -155,6 +155,7 @@ def test_damaged_results_are_made_again_whole(
     assert not tim3d.validate(sample, deep=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [12, pytest.param(40, marks=pytest.mark.slow)])
 def test_a_flipped_bit_is_found_or_changes_no_value(sample: str, count: int) -> None:
     """A few bits of a zstd frame are unused: the checksum then says that the values are what they were."""

@@ -77,6 +77,7 @@ def test_the_brightness_of_the_slices_is_drawn_once(sample: str, tmp_path: Path)
     assert "Mean grey value of every slice" in page_of(sample, tmp_path, raw="prepared")
 
 
+@pytest.mark.long
 def test_hints_name_the_file_of_the_report_and_steps_are_as_they_were_typed(
     sample: str, tmp_path: Path
 ) -> None:

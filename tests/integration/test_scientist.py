@@ -224,6 +224,7 @@ def listed(text: str) -> list[str]:
     return re.findall(r'<li>.*?: <code class="long">tim3d (.*?)</code>', unescape(text))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("measured", [False, True])
 def test_what_a_report_lacks_stands_with_commands_that_are_accepted(
     sample: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: bool

@@ -129,6 +129,7 @@ def test_two_clients_on_one_sample(tmp_path: Path, capsys: pytest.CaptureFixture
     assert tim3d.validate(sample, deep=True) == []
 
 
+@pytest.mark.long
 def test_the_doctor_looks_at_disk_and_cluster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

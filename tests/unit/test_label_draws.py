@@ -56,6 +56,7 @@ def test_every_voxel_keeps_its_probability() -> None:
     assert np.abs(error).max() < 4.5  # of 144 numbers
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("p", "length"), [(0.5, 2.0), (0.2, 3.0), (0.5, 0.0)])
 def test_the_fraction_varies_as_the_covariances_say(p: float, length: float) -> None:
     """sd of phi, the square root of the mean covariance over all pairs of voxels."""

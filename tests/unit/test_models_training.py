@@ -116,6 +116,7 @@ def carried_out(asked, path, options=QUICK, **named):
     return carry_out(asked, path, schedule, state=f"{path}.state", device="cpu", threads=1, **named)
 
 
+@pytest.mark.long
 def test_the_best_epoch_is_kept(tmp_path):
     path, weight, seen = tmp_path / "net.safetensors", "encoder.features.0.0.weight", []
     asked = Changed(training(), scored(0.5, 0.8, 0.7, 0.8))

@@ -83,6 +83,7 @@ def entries(legend: Any) -> list[tuple[Any, Any]]:
     return list(zip(legend.get_texts(), legend.get_patches(), strict=True))
 
 
+@pytest.mark.long
 def test_the_report_shows_it_and_says_what_is_left_out(sample: str, tmp_path: Path) -> None:
     text = Path(tim3d.report(sample, tmp_path / "a.html")).read_text()
     assert "Phases in three dimensions" in text

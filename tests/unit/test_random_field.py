@@ -67,6 +67,7 @@ def _whole() -> np.ndarray:
     return _KEPT[0]
 
 
+@pytest.mark.long
 def test_any_box_of_a_spectral_field_has_the_bits_of_the_whole() -> None:
     field, around = spectral(), Box((55, 75, 110), (75, 100, 150))
     assert all(

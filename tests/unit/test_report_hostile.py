@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import tim3d
 from tim3d.reporting.html import document
@@ -34,6 +35,7 @@ class Tags(HTMLParser):
         self.text += data
 
 
+@pytest.mark.long
 def test_nothing_that_a_sample_says_becomes_markup(tmp_path: Path) -> None:
     sample, source = str(tmp_path / "<script>'\".zarr"), tmp_path / "a.npy"
     np.save(source, (np.arange(8 * 16 * 16).reshape(8, 16, 16) % 3 == 0).astype(np.uint8))

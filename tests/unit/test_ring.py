@@ -35,6 +35,7 @@ def conversation(ring: Ring) -> list[object]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_connections_carry_what_threads_share(size: int) -> None:
     for carried, shared in zip(
