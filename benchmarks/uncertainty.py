@@ -43,7 +43,7 @@ from tim3d.kernels.statistics.calibration import Calibration
 from tim3d.kernels.statistics.sampling_error import prediction_interval
 from tim3d.phases import Phases
 from tim3d.stages.uncertainty.probabilities import probabilities_of
-from tim3d.stages.uncertainty.sample_labels import Sampling, resampled_ratios
+from tim3d.stages.uncertainty.sample_labels import Sampling
 from tim3d.storage import store
 
 SHAPE, EDGE = (48, 56, 56), 10.0
@@ -204,6 +204,37 @@ def ideal_stack(seed: int, draws: int) -> dict[str, tuple[float, float]]:
         name: (float(low + high) / 2 - 1, float(high - low) / 2)
         for name, (low, high) in limits.items()
     }
+
+
+def resampled_ratios(totals: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Ratio of each draw to the truth over resampled units; (draws, phases).
+
+    Deviations from the ratio over all units are enlarged by sqrt(n / (n - 1)), as those of
+    calibrations are. No stage does so any more: it counts the scatter of the slices twice.
+
+    Parameters
+    ----------
+    totals : (1 + draws, units, phases) float64
+        Surfaces of the truth, then of each draw.
+    weights : (resamples, units) int64
+        How often each unit is drawn; draws take them by turns.
+
+    Examples
+    --------
+    >>> totals = np.array([[[2.0], [2.0]], [[2.0], [4.0]]])
+    >>> resampled_ratios(totals, np.array([[1, 1]])).tolist()
+    [[1.5]]
+    """
+    units = weights.shape[1]
+    enlarged = math.sqrt(units / (units - 1)) if units > 1 else 0.0
+    plain = _ratio(totals[1:].sum(axis=1), totals[0].sum(axis=0))
+    turns = weights[np.arange(len(plain)) % len(weights)]
+    drawn = _ratio(np.einsum("nu,nup->np", turns, totals[1:]), turns @ totals[0])
+    return np.asarray(plain + enlarged * (drawn - plain))
+
+
+def _ratio(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.asarray(one / np.where(other > 0, other, np.nan))
 
 
 def _totals(true: np.ndarray, drawn: np.ndarray) -> np.ndarray:

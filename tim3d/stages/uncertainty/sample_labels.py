@@ -32,6 +32,7 @@ from tim3d.stages.shared.field import (
 from tim3d.stages.shared.results import ResultMaking, plan_result, produce_result, results_of
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.stages.uncertainty.labelled import Labelled, Ranks
+from tim3d.stages.uncertainty.labelled_surface import surface_totals
 from tim3d.stages.uncertainty.probabilities import Probabilities, probabilities_of, words
 from tim3d.stages.uncertainty.residuals import text_of
 from tim3d.storage import store
@@ -239,9 +240,9 @@ class Sampling:
 
     def _listing(self) -> ResultMaking:
         labels = self.probabilities.labels
+        asked = self._parameters | {"surface": "13 directions"}  # earlier versions: edges in the plane
         return ResultMaking(
-            "sample_labels", self.probabilities.sample, node_of(labels.name), self._inputs, self._parameters, (),
-            self.listing,
+            "sample_labels", self.probabilities.sample, node_of(labels.name), self._inputs, asked, (), self.listing
         )  # fmt: skip
 
     def listing(self) -> xr.Dataset:
@@ -264,73 +265,30 @@ class Sampling:
         return found.assign_attrs(field=self.probabilities.labels.name, correlation_nm=lengths)
 
     def _surface_ratios(self, names: Sequence[str]) -> np.ndarray:
-        """Surface of each draw over that of the truth, in the labelled slices of its resample."""
+        """Surface of each draw over that of the truth, in the labelled slices.
+
+        The volume of a draw over its labelled slices scatters as the truth does, so that no more is
+        needed: resampled slices would count their scatter twice.
+        """
         sample, phases = self.probabilities.sample, len(self.probabilities.phases)
         found = store.open_dataset(sample, self.node)
         true = store.complete_field(sample, str(found.attrs["truth_field"]))
         first, last = found.attrs["tim3d"]["parameters"]["slices"]
         labelled = Labelled(self.probabilities, true, (int(first), int(last)))
-        weights = found["resampled_weight"].values
-        totals = np.zeros((1 + len(names), weights.shape[1], phases))
         table = np.full(256, NONE, np.uint8)
         table[self.probabilities.codes] = np.arange(phases)
-        for one, unit in zip(labelled.slices(), labelled.units, strict=True):
-            totals[0, unit] += edges(one.ranks, true.spacing_nm, phases)
-            for n, name in enumerate(names):
-                drawn = table[np.asarray(store.field_array(sample, name)[one.z])]
-                seen = np.where(one.known, drawn, NONE)
-                totals[1 + n, unit] += edges(seen, true.spacing_nm, phases)
-        return resampled_ratios(totals, weights)
-
-
-def resampled_ratios(totals: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Ratio of each draw to the truth over resampled units; (draws, phases).
-
-    Deviations from the ratio over all units are enlarged by sqrt(n / (n - 1)), as those of
-    calibrations are.
-
-    Parameters
-    ----------
-    totals : (1 + draws, units, phases) float64
-        Surfaces of the truth, then of each draw.
-    weights : (resamples, units) int64
-        How often each unit is drawn; draws take them by turns.
-
-    Examples
-    --------
-    >>> totals = np.array([[[2.0], [2.0]], [[2.0], [4.0]]])
-    >>> resampled_ratios(totals, np.array([[1, 1]])).tolist()
-    [[1.5]]
-    """
-    units = weights.shape[1]
-    enlarged = math.sqrt(units / (units - 1)) if units > 1 else 0.0
-    plain = _ratio(totals[1:].sum(axis=1), totals[0].sum(axis=0))
-    turns = weights[np.arange(len(plain)) % len(weights)]
-    drawn = _ratio(np.einsum("nu,nup->np", turns, totals[1:]), turns @ totals[0])
-    return np.asarray(plain + enlarged * (drawn - plain))
-
-
-def _ratio(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return np.asarray(one / np.where(other > 0, other, np.nan))
+        drawn = [partial(_ranks, store.field_array(sample, name), table) for name in names]
+        true_area, *areas = surface_totals(labelled, drawn, phases).sum(axis=1)
+        return np.array(areas) / np.where(true_area > 0, true_area, np.nan)
 
 
 def _about(units: str, long_name: str) -> dict[str, str]:
     return {"units": units, "long_name": long_name}
 
 
-def edges(ranks: Ranks, spacing: Point, phases: int) -> np.ndarray:
-    """Length of the edges in the plane between each phase and others, over the edges of a pixel.
-
-    >>> edges(np.array([[0, 1], [0, 0]], np.uint8), (1.0, 1.0, 2.0), 2).tolist()
-    [3.0, 3.0]
-    """
-    total = np.zeros(phases)
-    for axis, length in ((0, spacing[2]), (1, spacing[1])):
-        one, other = np.moveaxis(ranks, axis, 0)[:-1], np.moveaxis(ranks, axis, 0)[1:]
-        apart = (one != other) & (one != NONE) & (other != NONE)
-        for end in (one, other):
-            total += length * np.bincount(end[apart], minlength=phases)
-    return total
+def _ranks(draw: Any, table: Ranks, z: int) -> Ranks:
+    """Ranks of the phases of a slice of a draw."""
+    return np.asarray(table[np.asarray(draw[z])])
 
 
 @dataclass(frozen=True)
