@@ -240,7 +240,9 @@ class Sampling:
 
     def _listing(self) -> ResultMaking:
         labels = self.probabilities.labels
-        asked = self._parameters | {"surface": "13 directions"}  # earlier versions: edges in the plane
+        asked = self._parameters | {
+            "surface": "13 directions"
+        }  # earlier versions: edges in the plane
         return ResultMaking(
             "sample_labels", self.probabilities.sample, node_of(labels.name), self._inputs, asked, (), self.listing
         )  # fmt: skip
