@@ -246,3 +246,21 @@ def test_points_that_were_looked_at_correct_the_labels(sample: str, tmp_path: Pa
     table.write_text("\n".join(rows))
     with pytest.raises(InputError, match="0 answers"):
         tim3d.count_points(sample, table)
+
+
+@pytest.mark.long
+def test_particles_that_were_counted_in_every_draw_have_intervals(tmp_path: Path) -> None:
+    url = made(tmp_path)
+    tim3d.calibrate(url, truth="held", options=QUIET)
+    tim3d.sample_labels(url, draws=2, options=QUIET)
+    counts = []
+    for field in ("phase", "phase_draw_00", "phase_draw_01"):
+        tim3d.measure(url, ["phase_fraction"], field=field, options=QUIET)
+        tim3d.distance(url, field=field, options=QUIET)
+        found = tim3d.particles(url, field=field, phase="solid", options=QUIET)
+        counts.append(found["particle_count"].values.item())
+    told = tim3d.describe(url, options=QUIET)
+    solid = told.sel(phase="solid")
+    low, high = (solid[f"particle_count_{end}"].values.item() for end in ("low", "high"))
+    assert (low + high) / 2 == pytest.approx(sum(counts[1:]) / 2)
+    assert "particle_diameter_mean_low" in told
