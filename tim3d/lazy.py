@@ -54,7 +54,27 @@ class LateModule(ModuleType):
 # What plans, lists and most messages do without: with pandas, xarray takes longer to import than all else.
 if TYPE_CHECKING:
     import xarray
+    from scipy import fft, interpolate, ndimage, optimize, sparse, spatial
+    from scipy.sparse import csgraph
 else:
     xarray = LateModule("xarray")
+    fft = LateModule("scipy.fft")
+    interpolate = LateModule("scipy.interpolate")
+    ndimage = LateModule("scipy.ndimage")
+    optimize = LateModule("scipy.optimize")
+    sparse = LateModule("scipy.sparse")
+    spatial = LateModule("scipy.spatial")
+    csgraph = LateModule("scipy.sparse.csgraph")
 
-__all__ = ["LateModule", "lazy_names", "xarray"]
+__all__ = [
+    "LateModule",
+    "csgraph",
+    "fft",
+    "interpolate",
+    "lazy_names",
+    "ndimage",
+    "optimize",
+    "sparse",
+    "spatial",
+    "xarray",
+]

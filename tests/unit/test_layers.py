@@ -39,7 +39,7 @@ ROOMS = [
     Room(0, "typed",        "grid"),
     Room(0, "commands",     "verbs"),
     Room(0, "forecast"),
-    Room(0, "lazy",         "",                         "xarray"),
+    Room(0, "lazy",         "",                         "scipy xarray"),
     Room(0, "spelling"),
     Room(0, "units"),
     Room(0, "steps",        "errors spelling"),
@@ -147,7 +147,12 @@ ONLY_IN = {
         "maintenance.validation",
     },
 }
-LATE = {"xarray"}
+# What `tim3d.lazy` imports on first use, by its name there.
+LATE = {
+    "csgraph": "scipy.sparse.csgraph", "fft": "scipy.fft", "interpolate": "scipy.interpolate",
+    "ndimage": "scipy.ndimage", "optimize": "scipy.optimize", "sparse": "scipy.sparse", "spatial": "scipy.spatial",
+    "xarray": "xarray",
+}  # fmt: skip
 HOMES = {"dask": "engine", "distributed": "engine", "torch": "models"}
 # The only modules that may need torch as soon as they are imported.
 NEEDS_TORCH = {
@@ -307,7 +312,7 @@ def _targets(name: str, *, top_only: bool = False) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports are not used"
             if node.module == "tim3d.lazy":  # libraries that are imported on first use
-                yield from (alias.name for alias in node.names if alias.name in LATE)
+                yield from (LATE[alias.name] for alias in node.names if alias.name in LATE)
             inner = [f"{node.module}.{alias.name}" for alias in node.names]
             yield from (full for full in inner if full.removeprefix("tim3d.") in modules())
             yield str(node.module)  # a package is imported too, whatever is taken from it
@@ -392,6 +397,26 @@ def test_torch_is_loaded_by_its_users_only() -> None:
 
 def _needs_torch(name: str) -> bool:
     return name not in LIGHT and within(name, NEEDS_TORCH)
+
+
+def test_what_takes_long_to_import_is_imported_on_first_use() -> None:
+    early = {
+        name: found
+        for name in modules()
+        if name != "lazy"
+        and (found := {str(target) for target in _plainly(name)} & {*LATE.values()})
+    }
+    assert not early, f"take these from tim3d.lazy: {early}"
+
+
+def _plainly(name: str) -> Iterator[str | None]:
+    """What the import statements at the top of a module name, but for tim3d.lazy."""
+    for node in tree(name).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def test_no_stage_imports_a_verb() -> None:

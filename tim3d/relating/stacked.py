@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tim3d.errors import InputError
 from tim3d.lazy import xarray as xr
 
-Samples = Mapping[str, xr.Dataset]
+Samples: TypeAlias = "Mapping[str, xr.Dataset]"  # in quotes: xarray is imported on first use
 # Ending of the coordinates of an axis on which samples differ: its places in each sample.
 OF_SAMPLE = "_of_sample"
 

@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import xarray as xr
 from markupsafe import Markup
 
+from tim3d.lazy import xarray as xr
 from tim3d.reporting import page, table
 from tim3d.reporting.fidelity import fidelity_html
 from tim3d.reporting.section import Section

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numba as nb
 import numpy as np
-import scipy.ndimage as ndi
 from numpy.typing import NDArray
 
 from tim3d.kernels.conduction.ghost_layers import Halo
 from tim3d.kernels.conduction.stencil import U8
+from tim3d.lazy import ndimage
 
 Ids = NDArray[np.int64]
 
@@ -65,7 +65,7 @@ def keep_through(codes: U8, halo: Halo) -> tuple[bool, bool, bool]:
     ((True, False, False), [[[1, 0, 0]], [[1, 0, 0]]])
     """
     ring = halo.ring
-    components, count = ndi.label(codes)
+    components, count = ndimage.label(codes)
     counts = ring.collect(int(count))
     first = int(sum(counts[: ring.rank]))
     parts = ring.collect(_links(components, counts, halo))

@@ -15,10 +15,10 @@ from statistics import NormalDist
 from typing import TypeAlias
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError, ConvergenceError
+from tim3d.lazy import fft
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -160,8 +160,8 @@ def _rise(
     depths: tuple[float, float],
 ) -> Floats:
     """Rise of the contact plane under a unit wave of flux, in the order of `scipy.fft.rfft2`."""
-    y = scipy.fft.fftfreq(shape[0], spacing[0])[:, None]
-    x = scipy.fft.rfftfreq(shape[1], spacing[1])[None]
+    y = fft.fftfreq(shape[0], spacing[0])[:, None]
+    x = fft.rfftfreq(shape[1], spacing[1])[None]
     wave = 2 * math.pi * np.hypot(y, x)
     wave[0, 0] = math.inf
     total: Floats = sum(
@@ -175,7 +175,7 @@ def _uniform(spots: NDArray[np.bool_], rise: Floats, tolerance: float) -> Floats
     """Flux in the spots that raises them by one, by preconditioned conjugate gradients."""
 
     def within(values: Floats, factor: Floats) -> Floats:
-        found = scipy.fft.irfft2(factor * scipy.fft.rfft2(values), values.shape)
+        found = fft.irfft2(factor * fft.rfft2(values), values.shape)
         return np.asarray(np.where(spots, found, 0.0))
 
     left = spots.astype(np.float64)

@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
+
+from tim3d.lazy import optimize
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -54,6 +55,6 @@ def nearest_admissible(distances: Floats, correlation: Floats) -> Floats:
     mixture *= np.exp(-((distances / (WINDOW * distances[-1])) ** 2))[:, None]
     weights = 1 / (1 + distances / step)
     weights[0] = AT_ZERO
-    shares, _ = nnls(mixture * weights[:, None], correlation * weights)
+    shares, _ = optimize.nnls(mixture * weights[:, None], correlation * weights)
     fitted = mixture @ shares
     return np.asarray(fitted / fitted[0])

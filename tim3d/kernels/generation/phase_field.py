@@ -36,9 +36,9 @@ from typing import TypeAlias
 import numba as nb
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 from tim3d.grid import Triple
+from tim3d.lazy import fft
 
 Reals: TypeAlias = npt.NDArray[np.float32]
 Labels: TypeAlias = npt.NDArray[np.uint8]
@@ -80,8 +80,8 @@ class Cell:
         """Squares of the wave numbers along z, y and x; along x of the half that is stored."""
         z, y, x = self.shape
         dz, dy, dx = self.edges
-        kz, ky = scipy.fft.fftfreq(z, dz), scipy.fft.fftfreq(y, dy)
-        kx = scipy.fft.rfftfreq(x, dx)
+        kz, ky = fft.fftfreq(z, dz), fft.fftfreq(y, dy)
+        kx = fft.rfftfreq(x, dx)
         squares = [(2 * math.pi * k) ** 2 for k in (kz, ky, kx)]
         return squares[0], squares[1], squares[2]
 
@@ -146,11 +146,11 @@ def _threads() -> int:
 
 
 def _forward(values: Reals) -> Waves:
-    return np.asarray(scipy.fft.rfftn(values, workers=_threads(), overwrite_x=True), np.complex64)
+    return np.asarray(fft.rfftn(values, workers=_threads(), overwrite_x=True), np.complex64)
 
 
 def _backward(waves: Waves, shape: Triple) -> Reals:
-    return np.asarray(scipy.fft.irfftn(waves, shape, workers=_threads()), np.float32)
+    return np.asarray(fft.irfftn(waves, shape, workers=_threads()), np.float32)
 
 
 @nb.njit(nogil=True, cache=True, error_model="numpy")

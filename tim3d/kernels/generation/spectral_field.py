@@ -16,12 +16,11 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-from scipy.interpolate import CubicSpline
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.generation.philox import Noise
+from tim3d.lazy import fft, interpolate
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Reals: TypeAlias = npt.NDArray[np.float32]
@@ -185,7 +184,7 @@ class SpectralField:
     @property
     def window(self) -> Triple:
         """Edges of the Fourier windows, which depend on the kernel only, never on a block."""
-        return triple(scipy.fft.next_fast_len(max(48, 6 * r), real=True) for r in self.reach)
+        return triple(fft.next_fast_len(max(48, 6 * r), real=True) for r in self.reach)
 
     @property
     def tile(self) -> Triple:
@@ -194,7 +193,7 @@ class SpectralField:
 
     def tiles(self, box: Box):  # type: ignore[no-untyped-def]
         """Yield the fixed tiles that intersect a box, each with its values, float32."""
-        transform = scipy.fft.rfftn(self._padded())
+        transform = fft.rfftn(self._padded())
         ranges = [
             range(a // t, -(-b // t))
             for a, b, t in zip(box.start, box.stop, self.tile, strict=True)
@@ -203,9 +202,9 @@ class SpectralField:
         for index in product(*ranges):
             start = triple(i * t for i, t in zip(index, self.tile, strict=True))
             core = Box(start, triple(a + t for a, t in zip(start, self.tile, strict=True)))
-            spectrum = scipy.fft.rfftn(noise.normals(core.grow(self.reach)))
+            spectrum = fft.rfftn(noise.normals(core.grow(self.reach)))
             spectrum *= transform
-            values = scipy.fft.irfftn(spectrum, self.window, overwrite_x=True)
+            values = fft.irfftn(spectrum, self.window, overwrite_x=True)
             yield core, values[tuple(slice(2 * r, None) for r in self.reach)]
 
     def _padded(self) -> Reals:
@@ -236,15 +235,15 @@ class SpectralField:
 @lru_cache(maxsize=2)
 def _kernel(field: SpectralField) -> tuple[Floats, float]:
     """Truncated kernel, and the negative fraction of the spectrum."""
-    lags = [scipy.fft.fftfreq(KERNEL_EDGE, 1 / KERNEL_EDGE) * d for d in field.spacing_nm]
+    lags = [fft.fftfreq(KERNEL_EDGE, 1 / KERNEL_EDGE) * d for d in field.spacing_nm]
     z, y, x = np.meshgrid(*lags, indexing="ij", sparse=True)
     distance, end = np.sqrt(z**2 + y**2 + x**2), field.range_nm
-    spline = CubicSpline(field.distances_nm, field.correlation)
+    spline = interpolate.CubicSpline(field.distances_nm, field.correlation)
     taper = np.cos(math.pi / 2 * np.clip((distance / end - 1) / TAPER + 1, 0, 1)) ** 2
     wanted = np.where(distance < end, spline(np.minimum(distance, end)) * taper, 0.0)
-    spectrum = scipy.fft.fftn(wanted).real
+    spectrum = fft.fftn(wanted).real
     lost = float(-spectrum[spectrum < 0].sum() / np.abs(spectrum).sum())
-    kernel = scipy.fft.fftshift(scipy.fft.ifftn(np.sqrt(spectrum.clip(0))).real)
+    kernel = fft.fftshift(fft.ifftn(np.sqrt(spectrum.clip(0))).real)
     middle = KERNEL_EDGE // 2
     cut = kernel[tuple(slice(middle - r, middle + r + 1) for r in field.reach)]
     return cut / math.sqrt((cut**2).sum()), lost

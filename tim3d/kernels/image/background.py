@@ -11,10 +11,10 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from tim3d.errors import ArgumentError
 from tim3d.kernels.image.phase_model import Floats, Grey, check_phases, phase_means
+from tim3d.lazy import ndimage
 
 Removal: TypeAlias = Literal["subtract", "divide"]
 # Cells to a standard deviation: linear interpolation between them is off by 1/512 of the amplitude.

@@ -12,11 +12,11 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d
 
 from tim3d.errors import ArgumentError
 from tim3d.kernels.image.phase_model import Floats, Grey
 from tim3d.kernels.image.threshold import grey_counts
+from tim3d.lazy import ndimage
 
 Levels: TypeAlias = npt.NDArray[np.float64]
 
@@ -81,7 +81,7 @@ def target_levels(levels: Levels, slow: float = 0.0) -> Levels:
     [[12.0, 95.0], [12.0, 95.0], [12.0, 95.0]]
     """
     if slow > 0:
-        return np.asarray(gaussian_filter1d(levels, slow, axis=0, mode="nearest"))
+        return np.asarray(ndimage.gaussian_filter1d(levels, slow, axis=0, mode="nearest"))
     return np.tile(np.median(levels, axis=0), (len(levels), 1))
 
 

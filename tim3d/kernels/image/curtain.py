@@ -14,10 +14,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pywt
-from scipy import fft
 
 from tim3d.errors import ArgumentError
 from tim3d.kernels.image.phase_model import Floats, Grey, check_phases, phase_means
+from tim3d.lazy import fft
 
 Estimate = Callable[[Floats], Floats]
 

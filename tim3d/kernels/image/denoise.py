@@ -10,11 +10,11 @@ import math
 
 import numba as nb
 import numpy as np
-from scipy import ndimage
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
 from tim3d.kernels.image.phase_model import Floats, Grey
+from tim3d.lazy import ndimage
 
 # Grey values are compared in steps of a sixteenth of the noise, and differences above 16 times the
 # noise are taken as that: sums of squares over 257 voxels stay below 2**24, exact in float32.

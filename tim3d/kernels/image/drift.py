@@ -7,12 +7,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 from scipy.linalg import solveh_banded
 
 from tim3d.kernels.image.shift import whole_shift
 from tim3d.kernels.image.slice_faults import correlation
 from tim3d.kernels.image.translation import moved
+from tim3d.lazy import ndimage
 
 Image: TypeAlias = npt.NDArray[Any]
 Reals: TypeAlias = npt.NDArray[np.float64]

@@ -9,8 +9,10 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, optimize, special
+from scipy import special
 from skimage.feature import canny
+
+from tim3d.lazy import ndimage, optimize
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 

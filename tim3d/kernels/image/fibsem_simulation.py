@@ -9,12 +9,12 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.generation.plane_wave_field import LevelCut
 from tim3d.kernels.image.sem_changes import stripes
+from tim3d.lazy import ndimage
 
 Point: TypeAlias = tuple[float, float, float]
 Labels: TypeAlias = npt.NDArray[np.uint8]

@@ -15,7 +15,8 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+
+from tim3d.lazy import ndimage
 
 Grey: TypeAlias = npt.NDArray[np.float32]
 Classes: TypeAlias = npt.NDArray[np.uint8]

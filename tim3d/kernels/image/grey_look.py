@@ -21,10 +21,10 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from tim3d.kernels.image.spectrum_matching import power_spectrum
 from tim3d.kernels.statistics.grey_statistics import correlation, distance
+from tim3d.lazy import ndimage
 
 Floats: TypeAlias = NDArray[np.float64]
 Grey: TypeAlias = NDArray[np.unsignedinteger]

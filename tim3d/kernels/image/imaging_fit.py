@@ -14,7 +14,6 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, optimize
 
 from tim3d.errors import InputError
 from tim3d.kernels.image.edge_profile import (
@@ -27,6 +26,7 @@ from tim3d.kernels.image.edge_profile import (
 )
 from tim3d.kernels.image.imaging_model import Imaging, Point
 from tim3d.kernels.image.noise_level import deviation, mask_response
+from tim3d.lazy import ndimage, optimize
 
 Grey: TypeAlias = npt.NDArray[np.float32]
 Mask: TypeAlias = npt.NDArray[np.bool_]

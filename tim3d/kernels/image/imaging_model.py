@@ -15,12 +15,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.generation.gaussian_field import GaussianField
 from tim3d.kernels.generation.philox import Noise
+from tim3d.lazy import ndimage
 
 Labels: TypeAlias = npt.NDArray[np.uint8]
 Reals: TypeAlias = npt.NDArray[np.float32]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from tim3d.kernels.image.phase_model import Grey
+from tim3d.lazy import ndimage
 
 # The second difference along both axes is blind to planes; white noise of 1 gives a response of 6.
 _MASK = np.array([1.0, -2.0, 1.0])

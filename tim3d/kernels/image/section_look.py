@@ -9,10 +9,10 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from tim3d.errors import ArgumentError
 from tim3d.kernels.image.fibsem_simulation import Microscope, image
+from tim3d.lazy import ndimage
 
 Labels: TypeAlias = npt.NDArray[np.uint8]
 Floats: TypeAlias = npt.NDArray[np.float64]

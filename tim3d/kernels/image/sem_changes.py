@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+
+from tim3d.lazy import ndimage
 
 Reals = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numba as nb
 import numpy as np
 import numpy.typing as npt
-from scipy import fft
+
+from tim3d.lazy import fft
 
 Image: TypeAlias = npt.NDArray[Any]
 Reals: TypeAlias = npt.NDArray[np.float32]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d
+
+from tim3d.lazy import ndimage
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,8 +31,8 @@ def slice_scales(mean: Floats, std: Floats) -> tuple[Floats, Floats]:
     >>> means.round(9).tolist() == [7.0] * 9, deviations.round(9).tolist() == [2.0] * 9
     (True, True)
     """
-    means = gaussian_filter1d(mean, SMOOTHING_SLICES, mode="nearest")
-    powers = gaussian_filter1d(std**2 + mean**2, SMOOTHING_SLICES, mode="nearest")
+    means = ndimage.gaussian_filter1d(mean, SMOOTHING_SLICES, mode="nearest")
+    powers = ndimage.gaussian_filter1d(std**2 + mean**2, SMOOTHING_SLICES, mode="nearest")
     return means, np.array([_deviation(p, m) for p, m in zip(powers, means, strict=True)])
 
 

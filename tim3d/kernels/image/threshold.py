@@ -11,10 +11,10 @@ from typing import Any, Literal, TypeAlias
 import numba as nb
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Triple
+from tim3d.lazy import ndimage
 
 Counts: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]

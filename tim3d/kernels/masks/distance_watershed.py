@@ -21,8 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from skimage.segmentation import watershed
+
+from tim3d.lazy import ndimage
 
 Floats = NDArray[np.float32]
 # The Gaussian ends at this many deviations.

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from tim3d.kernels.masks.structure_points import Crop
+from tim3d.lazy import sparse
 
 Bits = NDArray[np.bool_]
 Floats = NDArray[np.float32]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from skimage.morphology import skeletonize
 
 from tim3d.kernels.masks.mask_set import Bits, Mask, each_image
 from tim3d.kernels.masks.structure_points import without_small
+from tim3d.lazy import ndimage
 
 # Pixels by which lines between grains are drawn beyond the border of the image.
 BEYOND = 8

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from skimage.feature import canny
 
 from tim3d.errors import ArgumentError
 from tim3d.kernels.image.threshold import binomial_blur, grey_counts, otsu
+from tim3d.lazy import ndimage
 
 Points = NDArray[np.float64]
 Bits = NDArray[np.bool_]

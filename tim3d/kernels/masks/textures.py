@@ -14,11 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.cluster.vq import kmeans2
-from scipy.spatial.distance import cdist
 
 from tim3d.kernels.masks.mask_set import Mask
+from tim3d.lazy import ndimage, spatial
 
 Maps = NDArray[np.float32]
 Vectors = NDArray[np.float64]
@@ -203,7 +202,7 @@ def silhouette(vectors: Vectors, cluster: NDArray[np.int64], seed: int = 0) -> f
     names, cluster, counts = np.unique(cluster, return_inverse=True, return_counts=True)
     if len(names) < 2:
         return -1.0
-    distance = cdist(vectors, vectors)
+    distance = spatial.distance.cdist(vectors, vectors)
     sums = np.stack([distance[:, cluster == k].sum(axis=1) for k in range(len(names))], axis=1)
     own = np.arange(len(vectors)), cluster
     within = sums[own] / np.maximum(counts[cluster] - 1, 1)

@@ -12,9 +12,9 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from tim3d.grid import Triple
+from tim3d.lazy import ndimage
 
 Ranks: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]

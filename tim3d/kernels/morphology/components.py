@@ -20,12 +20,11 @@ import cc3d
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block, Grid, Triple, triple
 from tim3d.kernels.morphology.phase_mask import as_codes, as_labels
+from tim3d.lazy import csgraph, sparse
 
 Labels: TypeAlias = NDArray[np.uint8]
 Ids: TypeAlias = NDArray[np.uint32]
@@ -349,8 +348,10 @@ def _join(tables: Sequence[Components]) -> Components:
 def _groups(n: int, pairs: Counts) -> tuple[int, Counts]:
     if n == 0:
         return 0, np.zeros(0, np.int64)
-    links = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    count, group = connected_components(links, directed=False)
+    links = sparse.coo_array(
+        (np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n, n)
+    )
+    count, group = csgraph.connected_components(links, directed=False)
     return int(count), np.asarray(group, np.int64)
 
 

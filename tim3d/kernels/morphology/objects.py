@@ -161,17 +161,22 @@ def kept_table(ids: Ids, count: int, origin: Triple, shape: Triple) -> Component
     ([0, 2, 0], np.int64(4))
     """
     seen = tabulate(ids, np.zeros(ids.shape, np.uint8), origin, shape)
-    table = Components(
+    table = without_voxels(count)
+    rows = np.flatnonzero(seen.voxels)
+    for name in ("voxels", "first", "start", "stop"):
+        getattr(table, name)[rows] = getattr(seen, name)[rows]
+    return table
+
+
+def without_voxels(count: int) -> Components:
+    """Table of objects of which no voxel was seen."""
+    return Components(
         np.zeros(count, np.uint8),
         np.zeros(count, np.int64),
         np.full(count, NEVER),
         np.full((count, 3), NEVER),
         np.zeros((count, 3), np.int64),
     )
-    rows = np.flatnonzero(seen.voxels)
-    for name in ("voxels", "first", "start", "stop"):
-        getattr(table, name)[rows] = getattr(seen, name)[rows]
-    return table
 
 
 def merge_windows(lattice: Triple, parts: Sequence[WindowObjects]) -> Numbers:

@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from tim3d.grid import Triple
 from tim3d.kernels.morphology.instances import PRODUCT_AXES
+from tim3d.lazy import spatial
 
 Counts: TypeAlias = NDArray[np.int64]
 Values: TypeAlias = NDArray[np.float64]
@@ -148,7 +148,7 @@ def nearest(points: Values) -> tuple[Values, Counts]:
     """
     if len(points) < 2:
         return np.full(len(points), np.nan), np.full(len(points), -1)
-    lengths, rows = cKDTree(points).query(points, k=2)
+    lengths, rows = spatial.cKDTree(points).query(points, k=2)
     # Of two points at one place either may come first.
     itself = rows[:, 0] == np.arange(len(points))
     return lengths[:, 1], np.where(itself, rows[:, 1], rows[:, 0])

@@ -16,14 +16,13 @@ from typing import Any, TypeAlias
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from tim3d.grid import Box, Triple
 from tim3d.kernels.morphology.keyed_rows import EMPTY, SHIFT, by_key, new_table, place_of, roomier
 from tim3d.kernels.morphology.multicut import multicut
 from tim3d.kernels.morphology.objects import mutual_best
 from tim3d.kernels.morphology.overlaps import overlaps
+from tim3d.lazy import csgraph, sparse
 
 Rows: TypeAlias = NDArray[np.int64]
 Numbers: TypeAlias = NDArray[np.unsignedinteger[Any]]
@@ -221,8 +220,8 @@ def _solved(slices: Slices, overlap: float) -> Rows:
 
 
 def _connected(count: int, one: Rows, two: Rows) -> Rows:
-    graph = coo_array((np.ones(len(one), np.int8), (one, two)), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+    graph = sparse.coo_array((np.ones(len(one), np.int8), (one, two)), shape=(count, count))
+    return np.asarray(csgraph.connected_components(graph, directed=False)[1], np.int64)
 
 
 RULES: dict[str, Callable[[Slices, float], Rows]] = {

@@ -23,11 +23,10 @@ from typing import Any, TypeAlias
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components
 
 from tim3d.grid import Triple
 from tim3d.kernels.morphology.surface import Spacing
+from tim3d.lazy import csgraph, sparse
 
 Whole: TypeAlias = NDArray[np.int64]
 Values: TypeAlias = NDArray[np.float64]
@@ -155,7 +154,7 @@ def network(curves: Curves) -> Network:
     beside = _neighbours(curves)
     degree = np.diff(beside.indptr)
     nodes = np.flatnonzero(degree != 2)
-    _, cluster = connected_components(beside[nodes][:, nodes], directed=False)
+    _, cluster = csgraph.connected_components(beside[nodes][:, nodes], directed=False)
     cluster = _in_order(cluster)
     owner = np.full(len(curves), NO_NODE, np.int64)
     owner[nodes] = cluster
@@ -167,7 +166,7 @@ def network(curves: Curves) -> Network:
     return Network(curves, _centres(nodes, cluster, curves.radius), ends, paths)
 
 
-def _neighbours(curves: Curves) -> csr_array:
+def _neighbours(curves: Curves) -> sparse.csr_array:
     """Which voxels are neighbours of which, columns ascending."""
     places, pairs = curves.places, [np.zeros((2, 0), np.int64)]
     for step in LATER:
@@ -179,7 +178,9 @@ def _neighbours(curves: Curves) -> csr_array:
         pairs.append(np.stack([inside[found], at[found]]))
     one, other = np.concatenate(pairs, axis=1)
     both = (np.concatenate([one, other]), np.concatenate([other, one]))
-    found = csr_array(coo_array((np.ones(len(both[0]), np.int8), both), shape=(len(curves),) * 2))
+    found = sparse.csr_array(
+        sparse.coo_array((np.ones(len(both[0]), np.int8), both), shape=(len(curves),) * 2)
+    )
     found.sort_indices()
     return found
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import irfft2, next_fast_len, rfft2
 
 from tim3d.errors import ArgumentError
+from tim3d.lazy import fft
 
 Labels = NDArray[np.uint8]
 
@@ -82,7 +82,7 @@ def nearest_part(
         raise ArgumentError(
             f"no part of {edge} x {edge} pixels of an image of {image.shape} is apart from the one at {apart_from}"
         )
-    shape = tuple(next_fast_len(n, real=True) for n in image.shape)
+    shape = tuple(fft.next_fast_len(n, real=True) for n in image.shape)
     spectra = {label: _spectrum(image == label, shape) for label in np.intersect1d(crop, image)}
     best = Nearest(np.inf, 0, 0, 0, False)
     for turns, mirrored, turned in _orientations(crop):
@@ -102,7 +102,7 @@ def _orientations(crop: Labels) -> Iterator[tuple[int, bool, Labels]]:
 
 
 def _spectrum(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.complex128]:
-    return np.asarray(rfft2(mask.astype(np.float64), shape))
+    return np.asarray(fft.rfft2(mask.astype(np.float64), shape))
 
 
 def _equal_pixels(
@@ -112,4 +112,4 @@ def _equal_pixels(
     total = np.zeros((shape[0], shape[1] // 2 + 1), np.complex128)
     for label, spectrum in spectra.items():
         total += spectrum * np.conj(_spectrum(crop == label, shape))
-    return np.asarray(np.rint(irfft2(total, shape)), np.int64)
+    return np.asarray(np.rint(fft.irfft2(total, shape)), np.int64)

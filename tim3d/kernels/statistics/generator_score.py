@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import irfft, next_fast_len, rfft
 
 from tim3d.grid import triple
 from tim3d.kernels.statistics.correlation import line_counts, pairs_at
+from tim3d.lazy import fft
 
 Array = npt.NDArray[Any]
 
@@ -179,11 +179,11 @@ def uncorrelated(values: Array) -> int:
 def _pairs(values: Array, reach: int) -> Array:
     """Mean product of pixels 0 to reach - 1 apart along rows, by Fourier transform; a mask's S2."""
     rows, length = values.shape
-    size = next_fast_len(length + reach, real=True)
+    size = fft.next_fast_len(length + reach, real=True)
     total = np.zeros(reach)
     for start in range(0, rows, ROWS):
-        power = np.abs(rfft(values[start : start + ROWS].astype(np.float64), size, axis=1)) ** 2
-        total += np.rint(irfft(power.sum(axis=0), size)[:reach])
+        power = np.abs(fft.rfft(values[start : start + ROWS].astype(np.float64), size, axis=1)) ** 2
+        total += np.rint(fft.irfft(power.sum(axis=0), size)[:reach])
     return np.asarray(total / (rows * (length - np.arange(reach))))
 
 

@@ -23,10 +23,10 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import ndtri
 
 from tim3d.errors import InputError
+from tim3d.lazy import optimize
 
 Floats: TypeAlias = NDArray[np.float64]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -170,4 +170,4 @@ def fitted_length(pairs: Iterable[tuple[Pairs, float]]) -> float:
     grid = np.linspace(math.log(SHORTEST * shortest), math.log(LONGEST * shortest), 61)
     best = int(np.argmin([misfit(one) for one in grid]))
     around = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-    return float(math.exp(minimize_scalar(misfit, bounds=around, method="bounded").x))
+    return float(math.exp(optimize.minimize_scalar(misfit, bounds=around, method="bounded").x))

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from tim3d.errors import ArgumentError
+from tim3d.lazy import spatial
 
 # Neighbours that the references take.
 PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS = 3, 5
@@ -106,8 +106,10 @@ def _in_balls(
 ) -> NDArray[np.bool_]:
     """Whether a point lies in the ball of a centre, (centres, points)."""
     # The nearest neighbour of a centre in its own set is the centre itself.
-    radii = cKDTree(centres).query(centres, neighbours + 1)[0][:, -1]
+    radii = spatial.cKDTree(centres).query(centres, neighbours + 1)[0][:, -1]
     found = np.zeros((len(centres), len(points)), np.bool_)
-    for row, inside in zip(found, cKDTree(points).query_ball_point(centres, radii), strict=True):
+    for row, inside in zip(
+        found, spatial.cKDTree(points).query_ball_point(centres, radii), strict=True
+    ):
         row[inside] = True
     return found

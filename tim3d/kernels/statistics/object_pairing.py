@@ -15,11 +15,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from tim3d.kernels.statistics.object_agreement import Overlaps, Rows
+from tim3d.lazy import csgraph, optimize, sparse
 
 Floats = NDArray[np.float64]
 # Overlaps below this IoU do not count in the means of SAM-I-Am.
@@ -54,8 +52,8 @@ def partners(true: Rows, found: Rows, weight: Floats) -> Rows:
     (_, a), (_, b) = (np.unique(one, return_inverse=True) for one in (true, found))
     count = int(a.max()) + 1
     size = count + int(b.max()) + 1
-    graph = coo_array((np.ones(len(a)), (a, b + count)), shape=(size, size))
-    group = connected_components(graph, directed=False)[1][a]
+    graph = sparse.coo_array((np.ones(len(a)), (a, b + count)), shape=(size, size))
+    group = csgraph.connected_components(graph, directed=False)[1][a]
     order = np.argsort(group, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
     return np.sort(
@@ -68,7 +66,7 @@ def _assigned(a: Rows, b: Rows, weight: Floats) -> Rows:
     matrix = np.zeros((i.max() + 1, j.max() + 1))
     row = np.full(matrix.shape, -1)
     matrix[i, j], row[i, j] = weight, np.arange(len(weight))
-    chosen = row[linear_sum_assignment(matrix, maximize=True)]
+    chosen = row[optimize.linear_sum_assignment(matrix, maximize=True)]
     return np.asarray(chosen[chosen >= 0], np.int64)
 
 

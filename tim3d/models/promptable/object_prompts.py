@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from tim3d.errors import ArgumentError
 from tim3d.kernels.masks.mask_set import Mask, boxed
+from tim3d.lazy import ndimage
 from tim3d.models.promptable.prompts import ON, Prompt
 
 # What a prompt of an object is made of.

@@ -25,10 +25,10 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from tim3d.grid import Box
 from tim3d.kernels.masks.mask_set import Mask, image_of, mask_of, merged
+from tim3d.lazy import ndimage
 from tim3d.models.promptable.object_prompts import objects_in, prompt_of
 from tim3d.models.promptable.promptable import Answers, Embedding, Image, Session
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter

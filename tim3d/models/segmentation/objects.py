@@ -8,11 +8,17 @@ import numpy as np
 
 from tim3d.grid import Box, Triple
 from tim3d.kernels.morphology.components import Components, Counts, Ids
-from tim3d.kernels.morphology.objects import WindowObjects, best_pairs, compact, kept_table
+from tim3d.kernels.morphology.objects import (
+    WindowObjects,
+    best_pairs,
+    compact,
+    kept_table,
+    without_voxels,
+)
 from tim3d.kernels.windows.lattice import Array, Lattice
 from tim3d.models.segmentation.segmenter import Maps, Segmenter, place
 
-NO_OBJECTS = kept_table(np.zeros((1, 1, 1), np.uint32), 0, (0, 0, 0), (1, 1, 1))
+NO_OBJECTS = without_voxels(0)
 
 
 def numbered_region(

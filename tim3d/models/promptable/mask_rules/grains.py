@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from tim3d.errors import ArgumentError
 from tim3d.kernels.masks.mask_set import Mask
 from tim3d.kernels.masks.painting import grain_boundaries, painted
+from tim3d.lazy import ndimage
 from tim3d.models.promptable.mask_rules.base import COVER, LIMITS, MaskRule
 from tim3d.models.segmentation.segmenter import LABELS, Map, Maps
 

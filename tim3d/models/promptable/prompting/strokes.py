@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.masks.structure_points import SQUARE
+from tim3d.lazy import ndimage
 from tim3d.models.promptable.prompting.base import Grey8
 from tim3d.models.promptable.prompting.field import FromField, ReadyField
 from tim3d.models.promptable.prompts import OFF, ON, Prompt
