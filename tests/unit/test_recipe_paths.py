@@ -48,7 +48,7 @@ heights boundary rule overlap limits least_diameter width
 dropout passes
 adapt rank give jitter reach least
 score parameters
-relabellings fields
+relabellings fields evaluation
 evaluate volumes edge entry
 sampler harmonise conditions stored copies
 """

@@ -156,7 +156,7 @@ def _numba() -> Finding:
             f"cannot compile ({type(error).__name__}: {error})",
             "Type: pip install --force numba",
         )
-    threads = numba.get_num_threads()
+    threads = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     if threads > _cores():
         return Finding(
             "warn",

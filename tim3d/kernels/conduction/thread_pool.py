@@ -18,8 +18,12 @@ SERIAL = 2**15
 
 
 def default_threads() -> int:
-    """Number of threads that numba would use: all cores, unless NUMBA_NUM_THREADS is set."""
-    return int(nb.get_num_threads())
+    """Number of threads that numba would use: all cores, unless NUMBA_NUM_THREADS is set.
+
+    Not `numba.get_num_threads`, which starts threads of OpenMP and changes their number for torch too:
+    a training after a solution would not have the threads of one before it.
+    """
+    return int(nb.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 
 class Workers(Protocol):

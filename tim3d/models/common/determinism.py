@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -33,16 +34,47 @@ def seeded(seed: int, number: int, rank: int = 0, device: torch.device = CPU) ->
         yield
 
 
+@dataclass
+class _Threads:
+    """Number of threads that tim3d has set, and the one that it replaced."""
+
+    own: int | None = None
+    replaced: int = 0
+
+
+_threads = _Threads()
+
+
+def set_threads(count: int) -> None:
+    """Set the CPU threads of torch for what follows in this process, but for trainings (`threads_used`)."""
+    now = torch.get_num_threads()
+    if now == count:
+        return
+    if now != _threads.own:
+        _threads.replaced = now
+    torch.set_num_threads(count)
+    _threads.own = count
+
+
 def threads_used(count: int) -> int:
-    """Number of threads that `cpu_threads(count)` sets: `count`, or the default of torch for 0."""
-    return count or torch.get_num_threads()
+    """Number of threads that `cpu_threads(count)` sets: `count`, or the default of torch for 0.
+
+    That is the number before segmentation or generation set theirs in this process.
+
+    >>> with cpu_threads(3):
+    ...     set_threads(1)
+    ...     torch.get_num_threads(), threads_used(0)
+    (1, 3)
+    """
+    now = torch.get_num_threads()
+    return count or (_threads.replaced if now == _threads.own else now)
 
 
 @contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
-    """Set the CPU threads of torch for each operation inside; 0 keeps its default."""
+    """Set the CPU threads of torch for each operation inside; 0 takes its default."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+    torch.set_num_threads(threads_used(count))
     try:
         yield
     finally:

@@ -24,6 +24,7 @@ from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.generation.architecture import STRIDE, Architecture
 from tim3d.kernels.generation.generator import Generator, as_data
 from tim3d.kernels.generation.philox import Noise
+from tim3d.models.common.determinism import set_threads
 from tim3d.models.common.device import named_device, torch_version
 from tim3d.models.common.weights import check_planned
 from tim3d.models.generation.export import Exported, Layer, load_generator
@@ -342,8 +343,7 @@ def home(field: NetworkField) -> Home:
 
 def _exact(device: torch.device) -> ExitStack:
     """Context without gradients: one thread, at least the stated precision, one order of sums."""
-    if torch.get_num_threads() != 1:
-        torch.set_num_threads(1)
+    set_threads(1)
     stack = ExitStack()
     stack.enter_context(torch.inference_mode())
     if device.type == "cuda":

@@ -59,8 +59,7 @@ class FileNetwork(Promptable):
 
     def open(self) -> Session:
         """Load the network onto its device."""
-        import torch
-
+        from tim3d.models.common.determinism import set_threads
         from tim3d.models.promptable.networks import Loaded, loaded
         from tim3d.models.promptable.object_decoder import loaded_decoder
 
@@ -68,7 +67,7 @@ class FileNetwork(Promptable):
         if file.sha256 != self.sha256:
             raise CheckpointError(f"{self.path} was replaced during the run; start it again")
         if self.device == "cpu":
-            torch.set_num_threads(self.threads)
+            set_threads(self.threads)
         own, beside = parted(file.tensors())
         network = loaded(self.network, own, self.path).to(self.device)
         decoder = loaded_decoder(self.decoder, beside).to(self.device) if self.decoder else None

@@ -129,7 +129,9 @@ class Opened:
         """Mean output of the passes (5, y, x), and the mutual information of the seed values."""
         import torch
 
-        torch.set_num_threads(1)  # sums of more threads round otherwise
+        from tim3d.models.common.determinism import set_threads
+
+        set_threads(1)  # sums of more threads round otherwise
         tensor = torch.from_numpy(np.broadcast_to(image, (1, 3, *image.shape)).copy())
         count = max(1, self.how.passes)
         total = np.zeros((5, *image.shape), np.float32)

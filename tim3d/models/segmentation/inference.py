@@ -21,6 +21,7 @@ from tim3d.grid import Box, Triple
 from tim3d.kernels.windows.lattice import Array, Lattice, reflect, require_phase
 from tim3d.kernels.windows.stitching import Batch, EmptyRule, stitch
 from tim3d.models.common.convolutions import by_onednn
+from tim3d.models.common.determinism import set_threads
 from tim3d.models.common.folding import folded
 from tim3d.models.common.transfer import upload
 from tim3d.models.common.weights import check_planned
@@ -256,8 +257,7 @@ def _predict(
 
     Those that stay there are yielded as tensors.
     """
-    if torch.get_num_threads() != predictor.threads:
-        torch.set_num_threads(predictor.threads)
+    set_threads(predictor.threads)
 
     def start(some: Batch) -> tuple[Callable[[], Any], list[Triple]]:
         array, group = some

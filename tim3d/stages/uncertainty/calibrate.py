@@ -195,9 +195,6 @@ class Calibrating:
         lengths, along_z = correlation_lengths(self.labelled, found)
         phases = self.labelled.probabilities.phases
         table = _table(known, found, drawn, phases)
-        table["resampled_weight"] = xr.DataArray(
-            weights, dims=("resample", "unit"), attrs=_about("1", "how often a unit of labelled slices is drawn")
-        )  # fmt: skip
         table["correlation_length"] = xr.DataArray(
             list(lengths), {"axis": words(AXES)}, ("axis",),
             attrs=_about("nm", "distance at which the correlation of errors falls to 1/e")
