@@ -39,6 +39,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return mine, rendered(folder, "b.zarr", other, 2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("to", ["histogram", "spectrum"])
 def test_blocks_do_not_show(pair: tuple[str, str], to: str) -> None:
     mine, other = pair
@@ -85,6 +86,7 @@ def test_steps_follow_one_another_in_the_shell(pair: tuple[str, str]) -> None:
     assert set(made["parameters"]) == {"to", "seed"}
 
 
+@pytest.mark.long
 def test_a_field_is_outdated_when_the_stack_it_resembles_was_replaced(tmp_path: Path) -> None:
     look = Imaging({"pore": 60.0, "solid": 170.0}, read=6.0)
     mine, other = (rendered(tmp_path, name, look, seed) for seed, name in enumerate("ab"))

@@ -179,6 +179,7 @@ def test_blocks_and_workers_change_no_bit(tmp_path: Path, two_workers: str) -> N
     xr.testing.assert_identical(tim3d.bond_line([first, *shared]), whole)
 
 
+@pytest.mark.long
 def test_the_shell_prints_it_and_writes_its_files(
     sheets: list[str],
     tmp_path: Path,
@@ -265,6 +266,7 @@ def _folders(path: Path) -> list[Path]:
     return found
 
 
+@pytest.mark.long
 def test_what_is_not_alike_is_refused(sheets: list[str], tmp_path: Path) -> None:
     others = {
         "conductivity is .*0.2.* in sheet8 and .*0.3": {"conductivity": {"resin": 0.3, "substrate": METAL}},

@@ -100,6 +100,7 @@ def test_one_field_other_numbers_and_probabilities_that_are_not_there_are_refuse
         tim3d.combine_labels(sample, ["strokes", "bare"], confident=0.9)
 
 
+@pytest.mark.long
 def test_a_network_is_taught_by_what_a_forest_is_sure_of(sample: str) -> None:
     """Painted voxels are kept as they are, and those of doubt are left out."""
     pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")

@@ -61,6 +61,7 @@ def samples(tmp_path_factory) -> tuple[str, str, str]:
     return tuple(sample_of(folder / f"{name}.zarr", grey, n) for name, grey, n in places)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", STEPS)
 def test_no_block_shows_in_a_correction(samples, name):
     made = [tim3d.prepare(one, [STEPS[name]], out=name, options=QUIET) for one in samples[:2]]
@@ -214,6 +215,7 @@ def test_voxels_at_the_ends_of_the_type_are_counted(samples, tmp_path):
     assert steps.ends.values[1] >= steps.ends.values[0]
 
 
+@pytest.mark.long
 def test_a_slice_is_shown_beside_what_it_was(samples):
     """The report compares the same slice at both ends of a stack, where the halo is cut."""
     tim3d.prepare(samples[0], [NonLocal(), Variation(iterations=3)], out="shown", options=QUIET)
@@ -273,6 +275,7 @@ def test_what_does_not_fit_is_refused_before_any_work(wrong):
         wrong.check(Stack((4, 96, 96), "uint8", (20.0, 10.0, 10.0)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=[pytest.mark.long] if n == "variational" else []) for n in STEPS],

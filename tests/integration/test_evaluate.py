@@ -210,6 +210,7 @@ def test_the_boundary_counts_within_a_length_in_nm(
     assert not [n for n in near.data_vars if str(n).endswith("_low")]
 
 
+@pytest.mark.long
 def test_objects_are_compared_by_one_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -575,6 +575,7 @@ def page() -> str:
     return Path(tim3d.report(A, "page.html")).read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["annotate", "segment", "clean", "distance"])
 def test_a_field_made_from_a_replaced_one_is_refused_until_it_is_overwritten(
     folder: Path, name: str

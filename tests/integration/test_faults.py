@@ -97,6 +97,7 @@ def test_a_block_that_always_hangs_is_set_aside_with_the_reason(sample: str) -> 
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
 
 
+@pytest.mark.long
 def test_an_error_that_spoils_a_device_costs_its_worker(sample: str) -> None:
     with cluster("local", workers=1):
         summary = run(faulty(sample, limit=None, kind="device"), progress=False)
@@ -105,6 +106,7 @@ def test_an_error_that_spoils_a_device_costs_its_worker(sample: str) -> None:
     np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth())
 
 
+@pytest.mark.long
 def test_this_process_can_only_warn(sample: str, caplog: pytest.LogCaptureFixture) -> None:
     work_pass = replace(number_pass(sample, slow=0.1), time_limit=0.02)
     with caplog.at_level(logging.WARNING, "tim3d"):
@@ -265,6 +267,7 @@ def test_a_result_that_is_cancelled_with_its_scheduler_is_no_fault_of_the_block(
         Watch(Dead(), None).outcome(STUCK, Lost())
 
 
+@pytest.mark.long
 def test_results_that_are_lost_together_are_asked_for_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_workers: str
 ) -> None:
@@ -280,6 +283,7 @@ def test_results_that_are_lost_together_are_asked_for_alone(
         np.testing.assert_array_equal(store.field_array(sample, "raw")[:], truth(), error.__name__)
 
 
+@pytest.mark.long
 def test_nobody_waits_for_a_result_on_a_host_that_is_cut_off(
     sample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -167,6 +167,7 @@ def test_independent_tiles_have_seams_and_a_field_has_none(tmp_path: Path, image
     assert np.isnan(without.deviation.sel(quantity="slice_tortuosity")).all()
 
 
+@pytest.mark.long
 def test_an_imprint_of_the_lattice_is_found_along_its_axis(tmp_path: Path, image: Path) -> None:
     cells = [material(100 + n, (EDGE,) * 3).copy() for n in range(4)]
     marked = []

@@ -78,6 +78,7 @@ def made(
     return verb(str(sample), kind=kind, options=options, **arguments)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_blocks_and_workers_give_the_volume(
     tmp_path: Path, kind: str, two_workers: str

@@ -55,6 +55,7 @@ def blocks(*edges: int, **more: Any) -> tim3d.Options:
     return tim3d.Options(progress=False, block=edges, **more)  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("weights", KINDS, indirect=True)
 def test_any_blocks_give_the_giant_pass(tmp_path: Path, weights: Path, request: Any) -> None:
     whole = made(tmp_path / "whole.zarr", weights, blocks(48, 64, 64))

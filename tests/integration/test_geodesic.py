@@ -125,6 +125,7 @@ BY_EDGES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("metric", "shape", "shard", "block", "size"), [*(("eikonal", *cut) for cut in CUTS), *BY_EDGES]
 )
@@ -174,6 +175,7 @@ def test_a_profile_is_counted_from_the_inlet_of_its_direction(tmp_path: Path) ->
     assert not np.allclose(down[:-1], up[::-1][:-1], equal_nan=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("metric", ["eikonal", "graph26"])
 @pytest.mark.parametrize(
     ("draw", "directions"), [("spiral", ("+z", "-y")), ("slanted", ("+z", "-z"))]
@@ -211,6 +213,7 @@ def test_two_workers_give_what_one_process_gives(tmp_path: Path, two_workers: st
     xr.testing.assert_identical(*(f.drop_attrs() for f in found))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("metric", ["eikonal", "graph26"])
 def test_an_open_box_has_tortuosity_1(tmp_path: Path, metric: str) -> None:
     size = (20.0, 5.0, 4.0)
@@ -280,6 +283,7 @@ def test_the_results_are_those_of_the_kernel_and_say_what_they_are(tmp_path: Pat
     assert found.attrs["spacing_nm"] == list(size)
 
 
+@pytest.mark.long
 def test_from_seeds_of_a_label_field(tmp_path: Path) -> None:
     labels = noise((6, 7, 9), 0.8)
     labels[4, 5, 6] = 9
@@ -345,6 +349,7 @@ class Killed(BaseException):
 LATER = [pytest.param(blow, marks=pytest.mark.slow) for blow in (1, 11, 25, 40)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("blow", [4, 20, *LATER])
 def test_a_run_that_stops_anywhere_is_resumed(
     sample: str, blow: int, monkeypatch: pytest.MonkeyPatch
@@ -484,6 +489,7 @@ def test_the_plan_names_its_passes_and_does_nothing(
     assert "arrival/0001" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_run_that_was_stopped_is_not_gone_on_with_in_other_blocks(
     sample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -534,6 +540,7 @@ def test_the_shell_and_recipes_speak_of_it(sample: str, capsys: pytest.CaptureFi
     assert found.direction.values.tolist() == ["+z"]
 
 
+@pytest.mark.long
 def test_two_resolutions_give_the_limit_of_a_smooth_geometry(tmp_path: Path) -> None:
     """One pore space at three resolutions: the coarse pair foretells what the fine pair gives, in any blocks."""
     white = np.random.default_rng(5).standard_normal((96, 96, 96), dtype=np.float32)

@@ -31,6 +31,7 @@ def written(report: Any, rows: list[tuple[str, str, str]], end: str) -> list[str
     return [sys.executable, "-c", f"import sys, time; print('noise'); {lines}; {end}"]
 
 
+@pytest.mark.long
 def test_what_a_part_had_measured_is_kept_however_it_ends(report: Any) -> None:
     row = ("a", "1 s", "")
     ends = {

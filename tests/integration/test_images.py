@@ -139,6 +139,7 @@ def test_a_stopped_run_does_what_is_left_and_another_question_is_refused(
     assert not list((folder / "masks").glob("*.png"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["otsu", "network"])
 def test_an_image_is_segmented_as_the_one_slice_of_a_sample(folder: Path, way: str) -> None:
     how: dict[str, object] = {"method": "otsu", "phases": TWO, "blur": "binomial"}

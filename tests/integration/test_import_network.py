@@ -43,6 +43,7 @@ def ours(model, grey):
         return found.model(torch.from_numpy(((grey - mean) / std)[None, None].astype(np.float32)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("mean", "std"), [((120.0,) * 3, (40.0,) * 3), (MEAN, STD)])
 def test_logits_are_those_of_the_network_of_colours_up_to_the_border(tmp_path, mean, std):
     """With equal statistics the first convolution is summed; with those of ImageNet the colours are made."""
@@ -56,6 +57,7 @@ def test_logits_are_those_of_the_network_of_colours_up_to_the_border(tmp_path, m
     torch.testing.assert_close(ours(model, grey.astype(float)), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.long
 def test_it_segments_a_sample_and_says_where_it_comes_from(tmp_path):
     path = network_file(tmp_path / "n.pth")
     model = imported(path, tmp_path, mean=list(MEAN), std=list(STD))

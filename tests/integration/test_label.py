@@ -77,6 +77,7 @@ def assert_is_that_of_the_array(
     np.testing.assert_array_equal(component.values, ids)
 
 
+@pytest.mark.long
 @given(
     shape=st.tuples(*[st.integers(1, 11)] * 3),
     shard=st.tuples(*[st.integers(2, 6)] * 3),
@@ -98,6 +99,7 @@ def test_any_blocks_of_whole_shards_give_the_same(
         assert store.nodes(url) == ["component", "phase", name]
 
 
+@pytest.mark.long
 def test_two_workers_give_what_one_process_gives(tmp_path: Path, two_workers: str) -> None:
     labels = volume((13, 18, 21), seed=5)
     with tim3d.cluster(two_workers):
@@ -122,6 +124,7 @@ def sample(made: Path, tmp_path: Path) -> str:
     return str(tmp_path / "a.zarr")
 
 
+@pytest.mark.long
 def test_the_field_of_components_is_written_only_when_asked_for(sample: str) -> None:
     first = tim3d.label(sample, options=quiet((4, 8, 7))).load()
     assert store.nodes(sample) == ["phase", "phase_components"]
@@ -147,6 +150,7 @@ def test_labelling_again_reads_no_voxel(sample: str, monkeypatch: pytest.MonkeyP
     assert tim3d.plan("label", sample, keep=True, options=quiet()) == []
 
 
+@pytest.mark.long
 def test_some_phases_only(sample: str) -> None:
     found = tim3d.label(sample, phases=["filler", "pore"], keep=True, options=quiet((4, 8, 7)))
     assert found.phase.values.tolist() == ["pore", "filler"]
@@ -183,6 +187,7 @@ def test_answers_for_two_connectivities_lie_beside_each_other(sample: str) -> No
     assert counts[0] != counts[1]
 
 
+@pytest.mark.long
 def test_a_field_of_other_components_needs_another_name(sample: str) -> None:
     tim3d.label(sample, keep=True, options=quiet())
     with pytest.raises(MixedRunError, match=r"connectivity was 6, now 26"):

@@ -80,6 +80,7 @@ def test_one_of_many_gets_the_lock(sample: str) -> None:
     assert order
 
 
+@pytest.mark.long
 def test_a_dead_process_of_this_machine_holds_nothing(bucket: str) -> None:
     sample = f"{bucket}/a.zarr"
     with holder_of(sample) as other:
@@ -134,6 +135,7 @@ def test_a_client_that_has_taken_over_and_finds_another_token_is_refused(
     remove_file(lock_of(abandoned))
 
 
+@pytest.mark.long
 def test_of_two_that_take_over_one_lock_one_holds_it(
     abandoned: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +169,7 @@ def test_of_two_that_take_over_one_lock_one_holds_it(
     assert (len(held), len(refused)) == (1, 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("again", [False, True])
 def test_a_process_is_known_by_its_number_and_its_start(sample: str, again: bool) -> None:
     """Numbers are used again: a living process with the number of the owner, and another start, is not the owner."""
@@ -184,6 +187,7 @@ def test_a_process_is_known_by_its_number_and_its_start(sample: str, again: bool
     remove_file(lock_of(sample))
 
 
+@pytest.mark.long
 def test_a_lease_of_another_machine_runs_out(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "SETTLING_SECONDS", 0.1)
     ledger.write(lock_of(sample), {"host": "elsewhere", "pid": 1, "token": "t"})

@@ -81,6 +81,7 @@ def assert_same(found: xr.Dataset, expected: xr.Dataset) -> None:
 edges = st.tuples(*[st.integers(2, 11)] * 3)
 
 
+@pytest.mark.long
 @given(
     shape=edges, shard=st.tuples(*[st.integers(1, 6)] * 3), many=st.tuples(*[st.integers(1, 3)] * 3)
 )
@@ -118,6 +119,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory, labels: NDArray[np.uint8]) 
     return url
 
 
+@pytest.mark.long
 def test_two_workers_give_what_one_process_gives(
     tmp_path: Path, labels: NDArray[np.uint8], two_workers: str
 ) -> None:
@@ -228,6 +230,7 @@ def test_measuring_again_reads_no_voxel(sample: str, monkeypatch: pytest.MonkeyP
     assert_same(tim3d.measure(sample, options=quiet((4, 8, 7))), before)
 
 
+@pytest.mark.long
 def test_other_blocks_are_taken_on_request_and_give_the_same(
     tmp_path: Path, labels: NDArray[np.uint8]
 ) -> None:

@@ -164,6 +164,7 @@ def test_what_a_block_gives_wrongly_ends_the_run_in_one_line(sample: str) -> Non
     assert "phase_partials" not in store.nodes(sample)
 
 
+@pytest.mark.long
 def test_ten_descriptors_read_each_field_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

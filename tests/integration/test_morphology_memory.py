@@ -43,6 +43,7 @@ CURVES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CURVES)
 def test_a_graph_needs_no_more_than_its_plan(name: str) -> None:
     place = np.flatnonzero(CURVES[name])
@@ -70,6 +71,7 @@ def grains(count: int, cube: int, gap: bool) -> np.ndarray:
     return ids
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("gap", [True, False])
 @pytest.mark.parametrize("block", [36, 10])
 def test_a_table_of_particles_needs_no_more_than_its_plan(gap: bool, block: int) -> None:
@@ -132,6 +134,7 @@ def test_the_joining_of_basins_needs_no_more_than_its_plan(tmp_path: Path) -> No
     assert max(needs) / 4 < traced_peak(made, times=3) < max(needs) + OBJECTS
 
 
+@pytest.mark.long
 def test_of_the_blocks_around_a_block_one_is_decoded_at_a_time(tmp_path: Path) -> None:
     sample = ingested(tmp_path, volume((4, 4, 4), 0), CUBIC, (4, 4, 4))
     shape, block = (64, 192, 192), (32, 64, 64)
@@ -150,6 +153,7 @@ def test_of_the_blocks_around_a_block_one_is_decoded_at_a_time(tmp_path: Path) -
     assert decoded < held < 3 * decoded + OBJECTS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spacing", [CUBIC, (np.pi, 1.0, 1.0)])
 @pytest.mark.parametrize("largest", [1.0, 1.7])
 def test_painting_needs_no_more_than_its_plan_where_every_voxel_is_the_centre_of_a_ball(

@@ -90,6 +90,7 @@ def test_annotation_does_not_depend_on_the_blocks(sample: str, two_workers: str)
     np.testing.assert_array_equal(store.field_array(sample, "annotation")[:], first)
 
 
+@pytest.mark.long
 def test_a_finished_training_is_not_done_again_and_another_is_refused(
     sample: str, stack: Path, tmp_path: Path
 ) -> None:
@@ -112,6 +113,7 @@ def test_a_finished_training_is_not_done_again_and_another_is_refused(
     assert checkpoint.describe(model).training["seed"] == 1
 
 
+@pytest.mark.long
 def test_a_model_knows_its_sample(sample: str, tmp_path: Path) -> None:
     model = tmp_path / "unet.safetensors"
     tim3d.train(sample, model, labels="truth", slices=slice(2, 18), every=2, context=1, **TINY)  # type: ignore[arg-type]
@@ -303,6 +305,7 @@ def test_an_evaluation_speaks_of_every_phase(
     assert float(found.recall) == pytest.approx(hit / (hit + missed))
 
 
+@pytest.mark.long
 def test_a_merged_class_has_the_code_of_what_it_counts_as(sample: str, tmp_path: Path) -> None:
     net = tiny_checkpoint(tmp_path / "net.safetensors", ("void", "rim", "solid"))
     apart = tim3d.segment(

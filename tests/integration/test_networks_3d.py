@@ -66,6 +66,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoint_3d(tmp_path_factory.mktemp("net") / "net.safetensors")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "layout", ["crop", *(pytest.param(one, marks=pytest.mark.long) for one in ("whole", "blend"))]
 )

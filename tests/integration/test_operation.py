@@ -112,6 +112,7 @@ def test_a_journal_that_cannot_be_written_stops_before_any_work(tmp_path: Path) 
         pass
 
 
+@pytest.mark.long
 def test_the_shell_writes_a_journal_and_names_the_dashboard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -161,6 +162,7 @@ def reports(percent: Any, dask_worker: Any = None) -> None:
     dask_worker.metrics["gpu_utilization"] = lambda worker: percent
 
 
+@pytest.mark.long
 def test_the_mean_of_what_workers_say_of_their_gpus(sample: str, tmp_path: Path) -> None:
     with cluster("local", workers=3) as on, journal(tmp_path / "run.jsonl"):
         workers = list(on.client.scheduler_info(n_workers=-1)["workers"])
@@ -185,6 +187,7 @@ def seen(client: Any) -> list[Any]:
     )
 
 
+@pytest.mark.long
 def test_without_a_gpu_nothing_is_said_of_one(
     sample: str, tmp_path: Path, two_workers: str
 ) -> None:

@@ -102,6 +102,7 @@ def test_a_failed_write_leaves_what_was_there_and_nothing_else(
     assert names(path.parent) == [name]
 
 
+@pytest.mark.long
 @EVERY
 def test_an_output_takes_the_place_of_its_own_kind_only(
     name: str, sample: str, tmp_path: Path
@@ -142,6 +143,7 @@ def test_an_output_is_no_folder_no_url_and_in_no_sample(
     assert not inside.exists()
 
 
+@pytest.mark.long
 def test_of_a_link_the_file_behind_it_is_replaced(sample: str, tmp_path: Path) -> None:
     (tmp_path / "web").mkdir()
     (tmp_path / "r.html").symlink_to(tmp_path / "web/report.html")
@@ -234,6 +236,7 @@ def test_a_simulation_that_is_interrupted_is_finished_by_the_next(tmp_path: Path
             simulate(tmp_path / "torn", **(how | other))
 
 
+@pytest.mark.long
 def test_a_training_that_starts_anew_keeps_the_old_model_until_it_has_a_new_one(
     tmp_path: Path,
 ) -> None:

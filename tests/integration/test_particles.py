@@ -93,6 +93,7 @@ def test_a_file_has_a_row_for_each_particle(sample: str, tmp_path: Path) -> None
             exported(sample, field, tmp_path / "c.csv", rows="grain")
 
 
+@pytest.mark.long
 def test_the_report_shows_particles(sample: str, tmp_path: Path) -> None:
     page = Path(tim3d.report(sample, tmp_path / "a.html")).read_text()
     assert "<h2>Particles</h2>" in page

@@ -141,6 +141,7 @@ def test_a_dead_part_bars_nobody(sample: str, monkeypatch: pytest.MonkeyPatch) -
             pass
 
 
+@pytest.mark.long
 def test_a_part_waits_for_the_lease_of_its_lost_self_on_another_machine(
     sample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +158,7 @@ def test_a_part_waits_for_the_lease_of_its_lost_self_on_another_machine(
         assert (holder.lock, holder.pid) == ("part-1-of-2.lock", os.getpid())
 
 
+@pytest.mark.long
 def test_a_part_does_its_share_outside_of_its_turn(sample: str) -> None:
     work = number_pass(sample)
     with (

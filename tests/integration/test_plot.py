@@ -81,6 +81,7 @@ def test_a_file_holds_the_figure_that_python_draws(whole: str, drawn: Path, tmp_
     assert paths == re.findall(r' d="([^"]+)"', known) != re.findall(r' d="([^"]+)"', other)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("format", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
 def test_figures_are_chosen_by_name_and_format(
     whole: str, tmp_path: Path, format: str, start: bytes

@@ -209,6 +209,7 @@ def with_a_copy() -> np.ndarray:
     return voxels
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("block", [4, 12])
 def test_a_copy_is_found_though_the_alignment_moves_it(tmp_path: Path, block: int) -> None:
     sample = sample_of(tmp_path / "a.zarr", with_a_copy(), shard=4)
@@ -247,6 +248,7 @@ def test_no_block_and_no_shard_shows(tmp_path: Path) -> None:
     assert all(np.array_equal(found[0], other) for other in found[1:])
 
 
+@pytest.mark.long
 def test_steps_together_are_steps_field_to_field(tmp_path: Path) -> None:
     voxels = grey(moved(structure(), *np.random.default_rng(2).normal(0, 1, (2, SHAPE[0]))))
     sample = sample_of(tmp_path / "a.zarr", voxels, shard=8)
@@ -273,6 +275,7 @@ class Failing(Correction):
         return grey
 
 
+@pytest.mark.long
 def test_an_interrupted_run_goes_on_with_the_blocks_that_are_left(tmp_path: Path) -> None:
     sample = sample_of(tmp_path / "a.zarr", grey(structure()), shard=4)
     (tmp_path / "stop").touch()

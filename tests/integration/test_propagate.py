@@ -77,6 +77,7 @@ def propagated(
     return np.stack([tim3d.open_field(sample, one).values for one in ("found", "found_quality")])
 
 
+@pytest.mark.long
 def test_bodies_are_propagated_and_end_where_they_end(sample):
     truth, found = ellipses(), propagated(sample)[0]
     assert (found[[2, 10]] == truth[[2, 10]]).all()  # drawn slices stay

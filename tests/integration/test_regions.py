@@ -100,6 +100,7 @@ def test_any_region_of_every_descriptor_is_as_if_counted_alone(
     assert found.attrs["end_nm"] == [n * s for n, s in zip(region.stop, SPACING, strict=True)]
 
 
+@pytest.mark.long
 def test_every_window_is_the_region_of_the_same_faces(sample: str) -> None:
     how = {"unit": "voxels", "plain": True, "options": quiet(), "y": slice(2, 19)}
     found = tim3d.describe(sample, FEW, windows={"z": 5, "x": 10}, step={"x": 6}, **how)

@@ -98,6 +98,7 @@ def shown(found: xr.Dataset) -> str:
     return text(found)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("folder")
 def test_the_same_call_gives_the_same_bits_and_the_seed_decides() -> None:
     given = sintered() | {"D_error": [0.01] * 18}
@@ -413,6 +414,7 @@ def test_a_damaged_table_is_refused_with_its_place(text: str, why: str) -> None:
         tim3d.relate("t.csv", target="a")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("folder")
 def test_files_hold_the_answer_and_are_replaced_by_their_kind_only() -> None:
     asked: dict[str, Any] = {"page": "a.html", "json": "a.json", "csv": "a.csv"}
@@ -507,6 +509,7 @@ def test_samples_and_their_metadata_are_one_table(
             tim3d.relate(source, **asked, **more)
 
 
+@pytest.mark.long
 def test_scores_of_an_evaluation_stand_beside_what_was_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

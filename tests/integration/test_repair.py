@@ -106,6 +106,7 @@ HARMS = (flip, tear, lose)
 SHARDS = [("phase/s0/phase/c/1/2/0", 2), ("phase/s1/phase/c/0/0/1", 1), ("raw/s0/raw/c/2/0/0", 2)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("place", "harm"), each_harm(SHARDS))
 def test_only_damaged_blocks_are_computed_again(
     sample: str,
@@ -134,6 +135,7 @@ def test_only_damaged_blocks_are_computed_again(
     assert sum(stamps[key] != when for key, when in markers(sample, name).items()) == again
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("node", "harm"), each_harm(["raw_slices", "phase_partials", "phase_descriptors"])
 )

@@ -233,6 +233,7 @@ def test_provenance_names_every_node_with_its_parameters(sample: str, whole: str
     assert rows["raw"][4] == store.node_attributes(sample, "raw")["fingerprint"][:10]
 
 
+@pytest.mark.long
 def test_what_is_not_there_has_no_section(tmp_path: Path) -> None:
     bare = str(tmp_path / "bare.zarr")
     np.save(tmp_path / "raw.npy", np.arange(4 * 6 * 5, dtype=np.uint8).reshape(4, 6, 5))
@@ -274,6 +275,7 @@ def test_a_truth_with_other_phases_is_said_and_the_rest_stays(sample: str, tmp_p
     assert "Results" in Reader(text).headings
 
 
+@pytest.mark.long
 def test_bad_names_are_one_clear_error_and_no_file(sample: str, tmp_path: Path) -> None:
     out = tmp_path / "r.html"
     with pytest.raises(MissingFieldError, match="no field 'nothing'"):

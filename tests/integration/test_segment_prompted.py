@@ -87,6 +87,7 @@ def test_windows_join_objects_and_blocks_do_not_show(sample):
     assert (again == whole).all()
 
 
+@pytest.mark.long
 def test_points_and_boxes_of_a_file(sample, tmp_path):
     path = tmp_path / "prompts.csv"
     path.write_text(
@@ -185,6 +186,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tim3d.import_network(source, folder / "sam.safetensors")
 
 
+@pytest.mark.long
 def test_the_verb_with_a_file(sample, model):
     rule = AsObjects(iou=0, stability=0, smallest=4)
     labels = tim3d.segment_prompted(

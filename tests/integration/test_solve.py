@@ -288,6 +288,7 @@ def test_the_refusal_names_the_decomposition_that_would_fit(tmp_path: Path) -> N
     assert plan.peak_bytes == needs[0] + base[1]
 
 
+@pytest.mark.long
 def test_the_plan_holds_what_workers_hold_of_earlier_steps(sample: str, two_workers: str) -> None:
     """Networks that a segmentation loaded stay in its workers."""
     held = 500 * 2**20
@@ -511,6 +512,7 @@ def test_narrow_contacts_are_counted_and_named(caplog: pytest.LogCaptureFixture)
         assert (f"{narrow} of 2 contacts" in caplog.text) == (narrow > 0)
 
 
+@pytest.mark.long
 def test_contacts_of_particles_are_counted(
     sample: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -567,6 +569,7 @@ def test_a_conductance_in_another_unit_or_not_resolved_is_named(
     ] * lost
 
 
+@pytest.mark.long
 def test_sensitivities_are_a_field_and_shares_that_add_up(sample: str) -> None:
     given: Any = {
         "interface": {"pore:copper": 1e8},

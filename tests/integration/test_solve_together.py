@@ -81,6 +81,7 @@ def test_two_workers_give_the_bits_of_one_process(
     assert tim3d.validate(sample, deep=True) == []
 
 
+@pytest.mark.long
 def test_what_is_kept_is_what_the_kernel_gives(tmp_path: Path) -> None:
     sample = ingested(tmp_path, large())
     found = solve(

@@ -94,6 +94,7 @@ def test_xarray_opens_the_whole_sample_as_a_tree(sample: str) -> None:
         assert not tree.to_dataset().coords
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["raw", "phase"])
 def test_tensorstore_reads_the_same_voxels_on_every_level(sample: str, name: str) -> None:
     fine, steps = {"raw": grey(), "phase": labels()}[name], [(1, 1, 1), (1, 2, 2), (1, 2, 2)]
@@ -296,6 +297,7 @@ def test_names_in_results_are_strings_without_a_warning(tmp_path: Path) -> None:
     assert opened.attrs["why"] == "test"
 
 
+@pytest.mark.long
 def test_a_sample_behind_a_url_from_ingest_to_results(tmp_path: Path) -> None:
     np.save(tmp_path / "phase.npy", labels())
     url = "memory://test-store/a.zarr"
@@ -322,6 +324,7 @@ def ingest_labels(folder: Path, **arguments: Any) -> str:
     return url
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shard", [(8, 64, 64), (16, 64, 128)])
 def test_a_deleted_sample_is_made_again_although_its_markers_are_there(
     tmp_path: Path, shard: Triple

@@ -68,6 +68,7 @@ def test_strokes_teach_textures_that_no_threshold_tells_apart(trained: tuple[str
     assert about["training"]["out_of_bag"] > 0.9
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize("block", [(4, 16, 16), (4, 48, 16), (12, 16, 48)])
 def test_no_block_shows_in_labels_and_probabilities(

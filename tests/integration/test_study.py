@@ -91,6 +91,7 @@ def study(sample: str, **arguments: Any) -> xr.Dataset:
     return found.load()
 
 
+@pytest.mark.long
 def test_windows_are_solved_as_the_kernel_solves_them(sample: str) -> None:
     labels = noise()
     for quantity, attribute in (
@@ -207,6 +208,7 @@ def test_conductivities_may_differ_along_the_axes(sample: str) -> None:
     assert float(found.point_variance) == pytest.approx(0.0, abs=1e-20)
 
 
+@pytest.mark.long
 def test_layers_in_series_are_known_in_every_window(tmp_path: Path) -> None:
     # Windows of 8 hold two layers of 4 each and are all alike; windows of 6 are not.
     labels = np.broadcast_to((np.arange(32) // 4 % 2)[:, None, None], (32, 32, 32)).astype(np.uint8)
@@ -298,6 +300,7 @@ def test_workers_and_shards_change_nothing(tmp_path: Path, sample: str) -> None:
     xr.testing.assert_identical(alone.drop_attrs(deep=False), shared.drop_attrs(deep=False))
 
 
+@pytest.mark.long
 def test_a_stopped_study_goes_on(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments: dict[str, Any] = {"quantity": "effective_conductivity", "conductivity": K}
     solved: list[int] = []
@@ -326,6 +329,7 @@ def test_a_stopped_study_goes_on(sample: str, monkeypatch: pytest.MonkeyPatch) -
     xr.testing.assert_identical(fresh.drop_attrs(deep=False), resumed.drop_attrs(deep=False))
 
 
+@pytest.mark.long
 def test_other_labels_are_another_study(sample: str, tmp_path: Path) -> None:
     first = study(sample, quantity="phase_fraction", phase="copper")
     np.save(tmp_path / "phase.npy", noise(seed=1, share=0.5))
@@ -337,6 +341,7 @@ def test_other_labels_are_another_study(sample: str, tmp_path: Path) -> None:
     assert abs(float(second["mean"][0]) - float(first["mean"][0])) > 0.1
 
 
+@pytest.mark.long
 def test_several_studies_live_side_by_side(sample: str) -> None:
     study(sample, quantity="phase_fraction", phase="copper", out="fractions")
     study(sample, quantity="specific_surface", phase="copper")
@@ -498,6 +503,7 @@ def test_a_locked_sample_is_not_written(sample: str) -> None:
         study(sample, quantity="phase_fraction", phase="copper")
 
 
+@pytest.mark.long
 def test_the_figure_shows_every_window_and_the_verdict(sample: str) -> None:
     found = study(
         sample,
@@ -545,6 +551,7 @@ def test_the_figure_and_the_table_of_values_without_spread(
     assert len(list(says(found))) == 1
 
 
+@pytest.mark.long
 def test_the_command_line(sample: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "study.png"
     typed = [
@@ -593,6 +600,7 @@ def test_the_command_line(sample: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert main([*typed, "--windows", "9,18", "--figure", str(tmp_path / "none" / "a.png")]) == 2
 
 
+@pytest.mark.long
 def test_the_report_shows_every_study(sample: str, tmp_path: Path) -> None:
     study(sample, quantity="phase_fraction", phase="copper", out="fractions")
     study(sample, quantity="tortuosity_factor", phase="copper")
@@ -630,6 +638,7 @@ def test_pickles_are_small(sample: str) -> None:
     )
 
 
+@pytest.mark.long
 def test_two_phases_are_both_there_and_one_question_has_one_name(sample: str) -> None:
     for phase in ("copper", "pore"):
         study(sample, quantity="phase_fraction", phase=phase)
@@ -638,6 +647,7 @@ def test_two_phases_are_both_there_and_one_question_has_one_name(sample: str) ->
     assert store.nodes(sample) == ["phase", *(named.format(phase) for phase in ("copper", "pore"))]
 
 
+@pytest.mark.long
 def test_a_study_of_replaced_labels_is_refused(sample: str, tmp_path: Path) -> None:
     study(sample, quantity="phase_fraction", phase="copper", out="mine")
     np.save(tmp_path / "phase.npy", noise(seed=1))

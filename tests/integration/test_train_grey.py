@@ -106,6 +106,7 @@ def test_three_grey_images_train_three_critics(tmp_path):
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["image", "colours"])
 def test_a_training_that_goes_on_ends_with_the_same_bits(kind, request, tmp_path):
     source = request.getfixturevalue(kind)
@@ -134,6 +135,7 @@ def test_a_plan_says_what_the_image_holds(image, colours, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_the_verb_writes_pictures_of_grey_values_and_colours(image, colours, tmp_path):
     for number, source in enumerate((image, colours)):
         out = tmp_path / f"out{number}"

@@ -159,6 +159,7 @@ def test_more_folds_than_images_and_a_size_that_no_file_states_are_refused() -> 
         tim3d.train_images("images", "masks", "n.safetensors", phases=PHASES, progress=False)
 
 
+@pytest.mark.long
 def test_a_network_is_trained_on_images_of_any_size_and_judged_by_those_named() -> None:
     pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
     how: dict[str, Any] = {

@@ -51,6 +51,7 @@ def sources(model: Path) -> tuple[Learnt, ...]:
     return learnt_from(checkpoint.describe(model).training)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_slices_of_two_samples_are_learnt_from_and_others_judge(
     two: tuple[str, str], tmp_path: Path, dimensions: int
@@ -95,6 +96,7 @@ def test_the_shell_names_samples_with_their_slices(
     )
 
 
+@pytest.mark.long
 def test_joined_slices_are_held_once_beside_their_parts() -> None:
     """As the plan counts them: slices of other sizes are mirrored one part at a time."""
     scale = np.ones((1, 1), np.float32)
@@ -116,6 +118,7 @@ def test_without_named_ones_the_last_slices_of_all_judge(
     assert (other.learnt, other.judging) == ((0, 1, 2, 3), (4, 5, 6))
 
 
+@pytest.mark.long
 def test_folds_are_networks_of_their_own_judged_by_what_they_have_not_seen(
     two: tuple[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -211,6 +214,7 @@ def test_passes_of_a_network_without_dropout_are_refused(
         tim3d.segment(two[0], model=path, uncertainty="views", passes=3, out="x", options=QUIET)
 
 
+@pytest.mark.long
 def test_labels_that_were_learnt_do_not_calibrate(
     two: tuple[str, str], dropping: Path, tmp_path: Path
 ) -> None:

@@ -63,6 +63,7 @@ def weights(model):
     return checkpoint.load(model).model.state_dict()
 
 
+@pytest.mark.long
 def test_weights_of_an_encoder_are_recorded_by_their_digest_whatever_the_name(sample, tmp_path):
     path = encoder_file(tmp_path / "w.pth", "mobilenet_v2")
     model = train(sample, tmp_path / "a.safetensors", encoder_weights=path)
@@ -131,6 +132,7 @@ def test_the_network_of_a_model_to_start_from_is_not_contradicted(sample, tmp_pa
         train(sample, tmp_path / "x.safetensors", start_from=one, encoder_weights=one)
 
 
+@pytest.mark.long
 def test_all_words_together_resume_to_the_bit(tmp_path):
     words = TrainingOptions(
         epochs=3, steps=2, batch=2, crop=16, device="cpu", threads=1, augmentation=Augmentation(more=("sem",)),
@@ -235,6 +237,7 @@ def test_the_memory_of_a_step_is_that_of_its_layers_twice_and_of_five_copies_of_
     assert training_bytes(spec, 3, 32) == 5 * held + 2 * counted_bytes(spec, 3, (32, 32))
 
 
+@pytest.mark.long
 def test_a_recipe_plans_to_go_on_from_a_model_that_it_has_yet_to_train(
     sample, tmp_path, monkeypatch
 ):

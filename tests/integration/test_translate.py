@@ -61,6 +61,7 @@ def rough(net: Translator) -> None:
     torch.nn.init.normal_(net.last.weight, std=0.02)
 
 
+@pytest.mark.long
 def test_blocks_do_not_show_and_tiles_are_those_of_the_slice(
     pair: tuple[str, str], tmp_path: Path
 ) -> None:

@@ -108,6 +108,7 @@ def test_limits_are_found_that_part_right_masks_from_wrong_ones(
     assert (found.rule.stability, found.rule.largest) == (0.95, 1000)  # what gains nothing stays
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("rule", "score"),
     [
@@ -282,6 +283,7 @@ def tuned(folder: Path, name: str, **how: Any) -> Path:
     return tim3d.tune_masks(str(folder / "a.zarr"), folder / name, **given)
 
 
+@pytest.mark.long
 def test_the_file_is_taken_by_the_verb_and_its_slices_are_named(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

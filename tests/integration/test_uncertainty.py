@@ -173,6 +173,7 @@ def test_intervals_stand_beside_the_numbers(
     assert float(middle) == pytest.approx(np.mean(by_hand), abs=1e-9)
 
 
+@pytest.mark.long
 def test_a_region_has_intervals_of_its_own(sample: str) -> None:
     tim3d.measure(sample, ["phase_fraction"], draws=True, options=QUIET)
     found = tim3d.describe(sample, ["phase_fraction"], z=slice(10, 80), options=QUIET)
@@ -186,6 +187,7 @@ def test_a_region_has_intervals_of_its_own(sample: str) -> None:
     assert float(high) != float(whole["phase_fraction_high"].sel(phase="pore"))
 
 
+@pytest.mark.long
 def test_sure_probabilities_give_no_width(tmp_path: Path) -> None:
     url = made(tmp_path, Soft(sure=4000.0, mean=127.5))
     listing = tim3d.sample_labels(url, draws=3, calibration="none", correlation=30.0, options=QUIET)
@@ -218,6 +220,7 @@ def test_what_is_missing_is_said_in_one_line(sample: str, tmp_path: Path) -> Non
         tim3d.calibrate(url, truth="held", slices=slice(0, 2), options=QUIET)
 
 
+@pytest.mark.long
 def test_points_that_were_looked_at_correct_the_labels(sample: str, tmp_path: Path) -> None:
     folder = tmp_path / "looks"
     assert main(["points", sample, str(folder), "--count", "120", "--quiet"]) == 0

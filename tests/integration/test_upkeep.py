@@ -155,6 +155,7 @@ def test_the_doctor_looks_at_disk_and_cluster(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_what_is_broken_is_exit_code_7(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", str(tmp_path / "none")]) == 7
     out, err = capsys.readouterr()

@@ -131,6 +131,7 @@ def test_overlapping_grains_do_touch() -> None:
         _apart(Overlapping(ONE, 0.1, SPACING, 0).particles(Box.whole(SHAPE)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("loading", "aspect"), [(0.3, 1.0), (0.5, 3.0), (0.58, 1.0)])
 def test_a_packed_cell(loading: float, aspect: float) -> None:
     sizes = lognormal(10.0, 0.2)

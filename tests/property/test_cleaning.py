@@ -108,6 +108,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.long
 @given(
     shape=st.tuples(*[st.integers(2, 9)] * 3),
     shard=st.tuples(*[st.integers(2, 5)] * 3),

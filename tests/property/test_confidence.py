@@ -46,6 +46,7 @@ def by_definition(numbers: np.ndarray, doubt: np.ndarray, limits: list[float]) -
     return classes
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("limits", [pytest.param([0.4], marks=pytest.mark.long), [0.3, 0.45, 0.5]])
 def test_no_block_shows_in_the_classes(tmp_path: Path, limits: list[float]) -> None:
     numbers = instances(3)

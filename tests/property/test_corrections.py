@@ -58,6 +58,7 @@ def test_a_block_with_its_halo_is_the_block_of_the_whole(name, shape, dtype, dat
     assert np.array_equal(correct(read)[inside], correct(whole)[tuple(map(slice, low, high))])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LOCAL)
 def test_memory_layout_does_not_matter(name):
     correct, _ = LOCAL[name]

@@ -49,6 +49,7 @@ def diffusion(folder: Path, name: str, **more: Any) -> Diffusion:
     return Diffusion(saved(folder, of), **settings)
 
 
+@pytest.mark.long
 @EVERY
 def test_passes_over_tiles_are_the_giant_evaluation(tmp_path: Path, name: str) -> None:
     """To rounding of float32 against float64, over tiles of two sizes, the last ones cut."""
@@ -75,6 +76,7 @@ class WindowStatistics(nn.Module):
         return values / values.std()
 
 
+@pytest.mark.long
 def test_a_network_with_statistics_of_the_window_fails_the_same_law(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,6 +92,7 @@ def test_a_network_with_statistics_of_the_window_fails_the_same_law(
     assert np.abs(last_state(other) - state).max() > 0.02
 
 
+@pytest.mark.long
 @EVERY
 def test_blocks_are_the_volume_in_memory(tmp_path: Path, name: str) -> None:
     shape = (10, 18, 12) if "periodic" in name else SHAPE

@@ -127,6 +127,7 @@ def test_blocks_change_no_distance(
     assert np.array_equal(found, expected)
 
 
+@pytest.mark.long
 @costly
 @given(
     st.sampled_from([((5, 7, 20), (2, 3, 10)), ((4, 9, 9), (4, 2, 9))]), WHOLE, st.integers(0, 9)
@@ -147,6 +148,7 @@ def test_stored_blocks_change_no_distance(
         }
 
 
+@pytest.mark.long
 def test_a_phase_far_from_all_others_is_read_as_far_as_it_reaches(tmp_path: Path) -> None:
     labels = np.zeros((4, 6, 60), np.uint8)
     labels[2, 3, 59] = 3
@@ -188,6 +190,7 @@ def test_planes_and_long_voxels_are_warned_of(
     assert "11 times as long along z" in caplog.text
 
 
+@pytest.mark.long
 def test_the_look_before_needs_what_is_planned_and_not_eight_bytes_a_voxel() -> None:
     labels, phases = volume((96, 96, 96), 1), Phases(a=0, b=3, c=9)
     kernel = CellKernel(np.arange(256, dtype=np.uint8), phases, (4, 4, 4))

@@ -156,6 +156,7 @@ def test_the_rule_of_micro_sam_changes_when_the_stack_is_reversed() -> None:
     assert ours == [1, 1]
 
 
+@pytest.mark.long
 def test_stored_blocks_change_nothing_and_the_field_renews_itself(tmp_path: Path) -> None:
     volume = sliced((6, 9, 20), 3)
     expected = by_definition(volume, 0.5)

@@ -111,6 +111,7 @@ def test_any_core_of_a_network_of_volumes_equals_the_whole_bit_for_bit(deep, dat
         assert np.array_equal(part[name], whole[name][(..., *core.slices)])
 
 
+@pytest.mark.long
 @given(st.data())
 def test_any_core_equals_the_same_box_of_the_whole_bit_for_bit(predictors, data):
     shape = tuple(data.draw(st.integers(low, high)) for low, high in ((1, 5), (1, 37), (5, 37)))

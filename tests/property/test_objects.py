@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -135,6 +136,7 @@ def join(
 shapes = st.tuples(st.integers(2, 9), st.integers(2, 11), st.integers(2, 11))
 
 
+@pytest.mark.long
 @given(data=st.data(), shape=shapes)
 def test_numbers_are_those_of_the_whole_volume_for_any_blocks(
     data: st.DataObject, shape: Triple

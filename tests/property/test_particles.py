@@ -198,6 +198,7 @@ def test_contacts_are_parts_of_both_surfaces(shape: Triple, seed: int) -> None:
             assert row[13 + axis] == UNIT * (ways[0] - ways[1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("shape", "shard", "spacing", "neck"),
     [

@@ -78,6 +78,7 @@ def test_any_core_has_the_maps_of_the_whole(models: dict[int, Path], data: st.Da
         np.testing.assert_array_equal(values, everywhere[name][(..., *core.slices)])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("slices", [1, 3])
 def test_it_is_the_mean_of_turned_volumes(models: dict[int, Path], slices: int) -> None:
     """The plain way: the volume is turned, segmented as slices, and turned back."""

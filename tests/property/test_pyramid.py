@@ -47,6 +47,7 @@ def test_every_voxel_is_the_mean_of_its_cell(shape, cell, dtype, seed):
         assert stride_downsample(fine, cell)[place] == inside.flat[0]
 
 
+@pytest.mark.long
 @given(shapes, factors, dtypes, st.data())
 def test_any_aligned_cut_gives_the_same_voxels(shape, cell, dtype, data):
     fine = volume(shape, dtype, 1)

@@ -78,6 +78,7 @@ def unchunked(sample: str, model: Path, layout: dict[str, Any]) -> np.ndarray:
 
 
 # Each layout and each network; slices around a slice have nothing to do with windows within it.
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("net", "layout"),
     [

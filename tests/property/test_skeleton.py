@@ -169,6 +169,7 @@ def test_nodes_and_branches_are_those_of_labelled_voxels(seed: int, spacing: Spa
         assert (len(found.centre), len(found.ends)) == plain_graph(curves)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("shape", "shard", "spacing"),
     [((16, 13, 44), (8, 13, 22), (4.0, 1.0, 2.0)), ((1, 20, 21), (1, 20, 9), (3.0, 7.0, 7.0))],

@@ -52,6 +52,7 @@ def volumes(draw: st.DrawFn) -> tuple[np.ndarray, Any, int]:
     )
 
 
+@pytest.mark.long
 @given(volumes(), st.sampled_from(BORDERS), st.sampled_from([0.0, 1.0, 40.0]))
 def test_slabs_change_no_bit(
     case: tuple[np.ndarray, Any, int], border: dict[str, Any], k: float

@@ -44,6 +44,7 @@ def by_hand(radii: np.ndarray, spacing: Spacing) -> np.ndarray:
     return found
 
 
+@pytest.mark.long
 @given(SHAPES, st.one_of(WHOLE, OTHER), st.integers(0, 99))
 def test_the_largest_ball_is_that_of_brute_force(
     shape: Triple, spacing: Spacing, seed: int
@@ -64,6 +65,7 @@ def test_blocks_change_no_ball(shape: Triple, block: Triple, spacing: Spacing, s
         assert np.array_equal(part, whole[one.core.slices])
 
 
+@pytest.mark.long
 def test_stored_thickness_is_that_of_the_whole_and_is_measured(tmp_path: Path) -> None:
     spacing, labels = (2.0, 1.0, 1.0), volume((6, 11, 20), 1)
     sample = ingested(tmp_path, labels, spacing, (2, 4, 10))

@@ -213,6 +213,7 @@ class Offsets(tim3d.Segmenter):
         return {"labels": (grey > 0).astype(np.uint8), "grains": np.stack([none, none, along])}
 
 
+@pytest.mark.long
 def test_a_segmenter_may_give_offsets_and_stored_blocks_change_nothing(tmp_path: Path) -> None:
     shape, spacing = (4, 7, 18), (20.0, 5.0, 5.0)
     grey = np.random.default_rng(5).integers(0, 17, shape).astype(np.uint8)

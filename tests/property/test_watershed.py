@@ -71,6 +71,7 @@ def made(folder: Path, name: str, shard: Triple, **fields: np.ndarray) -> str:
     return sample
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("boundary", "depth"),
     [pytest.param(False, 3.0, marks=pytest.mark.long), (True, 2.0)],
@@ -146,6 +147,7 @@ class Heights(tim3d.Segmenter):
         return {"labels": (grey > 0).astype(np.uint8), "grains": grey}
 
 
+@pytest.mark.long
 def test_a_segmenter_may_give_heights_of_which_objects_are_the_basins(tmp_path: Path) -> None:
     shape = (4, 7, 18)
     grey = heights(shape, 5)

@@ -69,6 +69,7 @@ def by_definition(
     return found
 
 
+@pytest.mark.long
 @given(st.tuples(st.integers(1, 6), st.integers(1, 9)), st.integers(1, 4), st.integers(0, 99))
 def test_instances_are_those_of_the_definition(
     shape: tuple[int, int], least: int, seed: int

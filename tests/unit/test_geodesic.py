@@ -32,6 +32,7 @@ def block(shape: tuple[int, int, int] = (6, 7, 8)) -> tuple[Units, Mask]:
     return np.full(shape, UNREACHED, np.uint32), np.ones(shape, np.uint8)
 
 
+@pytest.mark.long
 @metrics
 def test_a_block_without_seeds_stays_unreached(metric: str) -> None:
     arrival, region = block()

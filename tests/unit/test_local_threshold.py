@@ -38,6 +38,7 @@ def test_the_brightest_value_of_16_bits_does_not_overflow():
     assert beyond_local_mean(plane, 21, 5 * 257).sum() == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("blur", ["none", "binomial"])
 def test_no_block_shows(tmp_path: Path, blur: str) -> None:
     grey = np.random.default_rng(0).integers(0, 255, (3, 37, 41)).astype(np.uint8)

@@ -314,6 +314,7 @@ def test_two_processes_train_one_network_on_crops_of_their_own(tmp_path):
     assert not same(dict(alone.learner.product.named_parameters()), first)
 
 
+@pytest.mark.long
 def test_a_state_of_another_training_is_refused(tmp_path):
     def killer(record):
         raise KilledError

@@ -21,6 +21,7 @@ from tim3d.models.segmentation.predictor import Predictor
 CPU = torch.device("cpu")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_bf16_is_near_fp32_and_shows_no_block(tmp_path: Path, dimensions: int) -> None:
     make = tiny_checkpoint if dimensions == 2 else tiny_checkpoint_3d

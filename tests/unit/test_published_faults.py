@@ -209,6 +209,7 @@ def saved(folder: Path, state: Any) -> Path:
     return folder / "weights.pt"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("made", "how"),
     [

@@ -207,6 +207,7 @@ def test_a_setting_vouches_for_its_own_key_and_for_no_other(
         load_recipe(tmp_path / "r.toml", settings)
 
 
+@pytest.mark.long
 def test_what_belongs_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name, argument in ASKED:

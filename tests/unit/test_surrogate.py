@@ -159,6 +159,7 @@ def test_it_learns_and_its_intervals_hold_new_samples(tmp_path: Path) -> None:
 OTHER = Look({0: 110.0, 1: 200.0})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("adapt", ["standardise", "adabn"])
 def test_brightness_of_another_look_is_taken_away(tmp_path: Path, adapt: str) -> None:
     seen, values = materials(40, OTHER, seed=5)

@@ -232,6 +232,7 @@ def test_the_potential_is_at_rest_and_spans_one(axis: int, electrodes: Electrode
     np.testing.assert_allclose(inner, found.conductivity, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_the_plan_of_memory_holds() -> None:
     labels = random_labels((64, 61, 67))
     for axis, spacing in ((0, (1.0, 1.0, 1.0)), (2, (4.0, 1.0, 1.0)), (1, (1.0, 3.0, 3.0))):
