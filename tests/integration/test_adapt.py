@@ -39,7 +39,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return mine, rendered(folder, "b.zarr", other, 2)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("to", ["histogram", "spectrum"])
 def test_blocks_do_not_show(pair: tuple[str, str], to: str) -> None:
     mine, other = pair

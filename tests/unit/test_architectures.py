@@ -79,7 +79,6 @@ def test_every_encoder_works(encoder):
     assert works("DeepLabV3Plus", encoder, 5) == (not encoder.startswith(UNDILATED))
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("asked", "says"),
     [

@@ -21,7 +21,6 @@ def trained(classes: int, seed: int = 0, rows: int = 400, **how: object):
     return ensemble.RandomForestClassifier(20, random_state=seed, n_jobs=1, **how).fit(x, y), x
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("classes", [2, 3, 5])
 @pytest.mark.parametrize(
     "how", [{}, {"max_depth": 4}, {"class_weight": "balanced", "min_samples_leaf": 3}]
