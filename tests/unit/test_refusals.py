@@ -1,409 +1,228 @@
-"""Numbers and words that a function refuses, at the limit where there is one: the message says what was seen.
-
-A row holds the message, the call, arguments that are refused, and arguments next to them that are taken.
-"""
+"""What is asked wrongly is refused before work starts, by one message that says what to give instead."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from tests.each import each
-from tim3d.cli.values import range_of
-from tim3d.corrections import Curtain, Fill, NonLocal, Tilt, Variation
-from tim3d.corrections.base import Correction, Stack
-from tim3d.descriptors.lags import refuse_long
-from tim3d.descriptors.porosity import check_density
-from tim3d.errors import ArgumentError, InputError
-from tim3d.grid import Box
-from tim3d.kernels.conduction.conduction import Physics, check_tolerance
-from tim3d.kernels.conduction.contact_spots import plastic_conductance, spots_resistance
-from tim3d.kernels.conduction.material import LARGEST_CONTRAST, check_conductivities
-from tim3d.kernels.generation.gaussian_field import GaussianField
-from tim3d.kernels.generation.philox import Noise
-from tim3d.kernels.generation.thermal_interface import Delamination
-from tim3d.kernels.geodesic.geodesic import distance
-from tim3d.kernels.image.background import check_background
-from tim3d.kernels.image.brightness import check_quantiles
-from tim3d.kernels.image.curtain import check_stripes, check_wavelet
-from tim3d.kernels.image.denoise import nonlocal_means, reach
-from tim3d.kernels.image.foreshortening import stretch, stretched
-from tim3d.kernels.image.imaging_model import Imaging
-from tim3d.kernels.image.pyramid import level_factors, mean_downsample
-from tim3d.kernels.image.spectrum_matching import filter_taps
-from tim3d.kernels.image.superpixels import superpixels
-from tim3d.kernels.image.threshold import binned_counts, binomial_blur, classify, multi_otsu, otsu
-from tim3d.kernels.image.total_variation import total_variation
-from tim3d.kernels.morphology.phase_mask import as_core
-from tim3d.kernels.statistics.conformal import fewest
-from tim3d.kernels.statistics.integral_range import integral_range
-from tim3d.kernels.statistics.representative import check_tolerance as check_representative
-from tim3d.phantoms import Ball, Balls, HalfSpace
-from tim3d.phases import Phases
+import tim3d
+from tim3d import Phases
+from tim3d.cli.main import main
+from tim3d.engine.clusters.tls import certificates
+from tim3d.errors import ArgumentError, InputError, Tim3dError
+from tim3d.grid import Grid
+from tim3d.kernels.conduction.conduction import conduct
+from tim3d.kernels.generation.packing import Grains, HardCore, Overlapping
+from tim3d.kernels.masks.structure_points import edge_regions
+from tim3d.kernels.morphology.triple_edges import triple_edges
+from tim3d.models.segmentation.checkpoint import Normalisation
+from tim3d.models.segmentation.crops_3d import prepare_stack, split_stack
+from tim3d.models.segmentation.unet import UNetSpec
+from tim3d.models.segmentation.unet_3d import UNet3DSpec, steps_for
+from tim3d.models.surrogate.examples import Examples
+from tim3d.relating.formulas import derived
+from tim3d.relating.physics import check_roles
 
-SLICE = np.arange(64, dtype=np.uint8).reshape(8, 8)
-BLOCK = np.zeros((4, 4, 4), np.uint8)
-STACK = Stack((20, 40, 60), "uint8", (20.0, 10.0, 5.0))
-STRIPES = partial(Curtain, width_nm=20.0)
-LEVELS = {"pore": 60.0, "solid": 160.0}
+SIZE = {"z": 2.0, "y": 1.0, "x": 1.0}
+QUIET = tim3d.Options(progress=False)
+SHAPE = (6, 12, 14)
+Call = Callable[[str], Any]
 
 
-class Row(NamedTuple):
-    """A refusal."""
-
-    said: str
-    call: Callable[..., Any]
-    refused: list[tuple[Any, ...]]
-    taken: list[tuple[Any, ...]] = []  # noqa: RUF012 - rows share the empty list, which is not changed
-
-
-def checked(kind: Callable[..., Correction], name: str) -> Callable[[Any], None]:
-    """Check a correction whose parameter of this name is given."""
-    return lambda value: kind(**{name: value}).check(STACK)
-
-
-def imaging(name: str) -> Callable[[Any], Imaging]:
-    return lambda value: Imaging(**{"levels": LEVELS, name: value})
-
-
-KERNELS = [
-    Row(
-        "tolerance is .*; use a number from 1e-10 to below 1",
-        check_tolerance,
-        [(0.99e-10,), (1.0,)],
-        [(1e-10,), (0.999,)],
-    ),
-    Row(
-        "electrodes are 'inner'; use 'outer' or 'centres'",
-        lambda word: Physics({0: 1.0, 1: 2.0}, word).check((4, 4, 4), 0),
-        [("inner",)],
-        [("outer",), ("centres",)],
-    ),
-    Row(
-        "the pressure over the hardness is .*; use 0 to 0.5",
-        lambda p: plastic_conductance(p, 0.1, 50.0, 100.0),
-        [(0.0,), (0.5,)],
-        [(1e-4,), (0.499,)],
-    ),
-    Row(
-        "no pixel is in contact: the resistance is infinite",
-        lambda: spots_resistance(np.zeros((8, 8), bool), (10.0, 10.0), (1.0, 1.0)),
-        [()],
-    ),
-    Row(
-        r"conductivities run from 1.* to .*, a contrast of",
-        check_conductivities,
-        [({0: 1.0, 1: 1.01 * LARGEST_CONTRAST},)],
-        [({0: 1.0, 1: LARGEST_CONTRAST},), ({0: 0.0, 1: 1e-300},)],
-    ),
-    Row(
-        "conductivity of label 1 has 2 numbers; give one, or one for z, y and x",
-        check_conductivities,
-        [({0: 1.0, 1: (1.0, 2.0)},)],
-        [({0: 1.0, 1: (1.0, 2.0, 3.0)},)],
-    ),
-    Row(
-        "a field needs positive lengths, got correlation_nm",
-        lambda length: GaussianField((length,) * 3, (5.0,) * 3, 0),
-        [(0.0,), (-1.0,), (np.inf,)],
-        [(30.0,)],
-    ),
-    Row(
-        "a node has words for the numbers 0 to 65535, not",
-        lambda number: Noise(0).words(Box((0, 0, 0), (1, 1, 1)), number),
-        [(-1,), (65536,)],
-        [(0,), (65535,)],
-    ),
-    Row(
-        "the share below that is delaminated is .*; it lies in",
-        lambda share: Delamination(below=share, patch_nm=9, gap_nm=3),
-        [(1.0,), (-0.01,)],
-        [(0.99,)],
-    ),
-    Row(
-        "delaminated areas need patch_nm and gap_nm above 0, got",
-        lambda patch, gap: Delamination(below=0.1, patch_nm=patch, gap_nm=gap),
-        [(0, 3), (9, 0), (np.inf, 3)],
-        [(9, 3)],
-    ),
-    Row(
-        "region is .*, seeds are .*; both must be of one shape",
-        distance,
-        [(np.ones((3, 3, 3)), np.ones((3, 3, 2))), (np.ones((3, 3)), np.ones((3, 3)))],
-    ),
-    Row(
-        "a background needs 1 round or more, got 0",
-        lambda rounds: check_background((9.0, 9.0), 2, "subtract", rounds),
-        [(0,)],
-        [(1,)],
-    ),
-    Row(
-        "quantiles must be 0 < low < high < 1, got",
-        check_quantiles,
-        [(0, 0.5), (0.5, 1), (0.5, 0.5), (0.6, 0.4)],
-        [(0.1, 0.9)],
-    ),
-    Row("wavelet 'db' is unknown; take one such as 'db4'", check_wavelet, [("db",)], [("db4",)]),
-    Row(
-        "stripes need width and length >= 1 pixel, got",
-        lambda w, n: check_stripes(w, n, 0),
-        [(0.9, 9), (9, 0.9)],
-        [(1, 1)],
-    ),
-    Row(
-        r"stripes lie along axis 0 \(y\) or 1 \(x\), got 2",
-        lambda along: check_stripes(2, 9, along),
-        [(2,)],
-        [(0,), (1,)],
-    ),
-    Row(
-        "a distance must be 0 or more nanometres, got",
-        lambda nm: reach(nm, (9.0,) * 3),
-        [(-1e-9,), (np.inf,), (np.nan,)],
-        [(0.0,)],
-    ),
-    Row(
-        "non-local means needs noise and strength above 0, got",
-        lambda noise, strength: nonlocal_means(BLOCK, noise, (0, 1, 1), (0, 1, 1), strength),
-        [(0.0, 0.6), (1.0, 0.0), (np.inf, 0.6)],
-        [(1.0, 0.1)],
-    ),
-    Row(
-        "the angle between the line of sight and the face must be above 10 and at most 90",
-        stretch,
-        [(10,), (90.1,)],
-        [(10.1,), (90,)],
-    ),
-    Row(
-        "stretching needs a factor of 1 or more, got",
-        lambda factor: stretched(SLICE[None], factor),
-        [(0.99,)],
-        [(1.0,)],
-    ),
-    Row(
-        "a pyramid needs positive numbers: shape",
-        level_factors,
-        [((0, 4, 4), (1.0,) * 3), ((4, 4, 4), (1.0, 0.0, 1.0)), ((4, 4, 4), (1.0,) * 3, 0)],
-        [((1, 1, 1), (1.0,) * 3, 1)],
-    ),
-    Row(
-        "a mean of bool is not defined; downsample labels by stride",
-        mean_downsample,
-        [(BLOCK > 0, (2, 2, 2))],
-        [(BLOCK, (2, 2, 2))],
-    ),
-    Row(
-        "frequencies up to a share of .*: above 0, up to 1",
-        lambda share: filter_taps(SLICE + 1.0, SLICE + 2.0, share),
-        [(0.0,), (1.01,)],
-    ),
-    Row(
-        r"superpixels work on one slice \(y, x\), got shape \(4, 4, 4\)",
-        superpixels,
-        [(BLOCK, 4, 0.2)],
-    ),
-    Row(
-        "superpixels need size >= 1 and compactness > 0, got",
-        partial(superpixels, SLICE),
-        [(0.9, 0.2), (4, 0)],
-        [(4, 0.2)],
-    ),
-    Row(
-        "bins need low < high and bins >= 1, got low",
-        partial(binned_counts, SLICE * 1.0),
-        [(1, 1, 9), (0, 1, 0)],
-        [(0, 1, 1)],
-    ),
-    Row(
-        "multi-Otsu needs at least 2 classes, got 1",
-        lambda n: multi_otsu([1, 1, 1], [0, 1, 2], n),
-        [(1,)],
-        [(2,)],
-    ),
-    Row(
-        "thresholds must ascend, got",
-        partial(classify, SLICE),
-        [([3.0, 2.0],)],
-        [([2.0, 2.0],), ([2.0, 3.0],)],
-    ),
-    Row(
-        "the binomial blur is exact for uint8 and uint16, got float64",
-        binomial_blur,
-        [(BLOCK * 1.0,)],
-        [(BLOCK,)],
-    ),
-    Row(
-        "a histogram needs as many counts >= 0 as centres, got",
-        otsu,
-        [([1, 1], [0, 1, 2]), ([1, -1, 1], [0, 1, 2]), ([1, np.nan], [0, 1])],
-        [([1, 0, 1], [0, 1, 2])],
-    ),
-    Row("the bin centres of a histogram must ascend", otsu, [([1, 1, 1], [0, 2, 2])]),
-    Row(
-        r"the histogram has 1 grey value\(s\) \(1\), 2 are needed to split it",
-        otsu,
-        [([0, 5, 0], [0, 1, 2])],
-    ),
-    Row(
-        "total variation needs weight >= 0 and iterations >= 1, got",
-        lambda w, n: total_variation(BLOCK, w, n),
-        [(-0.1, 2), (1.0, 0), (np.inf, 2)],
-        [(0.0, 1)],
-    ),
-    Row(
-        r"core .* is empty or leaves the labels of shape",
-        lambda *box: as_core(BLOCK, Box(*box)),
-        [((0, 0, 0), (4, 4, 5)), ((2, 2, 2), (2, 3, 3)), ((-1, 0, 0), (2, 2, 2))],
-        [((0, 0, 0), (4, 4, 4))],
-    ),
-    Row("the level of an interval is between 0 and 1, got", fewest, [(0,), (1,)], [(0.9,)]),
-    Row(
-        "all pixels are .*; an integral range needs pixels of a phase and others",
-        integral_range,
-        [(SLICE > 99,)],
-    ),
-    Row(
-        "tolerance is .*; use a number between 0 and 1, for example 0.1",
-        check_representative,
-        [(0,), (1,)],
-        [(0.1,)],
-    ),
-    Row(
-        "correlation: lags=0; give the number of lags, from 1 on",
-        lambda n: refuse_long("correlation", n, (9, 9, 9)),
-        [(0,)],
-        [(1,)],
-    ),
-    Row(
-        "--density zinc=7: there are the phases pore, solid",
-        partial(check_density, names=("pore", "solid")),
-        [({"zinc": 7},)],
-        [({"pore": 7},)],
-    ),
-    Row(
-        "--density solid=.*: a density in g cm-3 above 0 and below 30",
-        partial(check_density, names=("pore", "solid")),
-        [({"solid": 0},), ({"solid": 30},)],
-        [({"solid": 29.9},)],
-    ),
-]
-VALUES = [
-    Row(
-        r"a model is varied by a share from 0 to 1, not",
-        lambda share: Imaging(LEVELS).varied(share, 0),
-        [(-0.1,), (1.1,)],
-        [(0,), (1,)],
-    ),
-    Row("dtype 'int8': grey values are", imaging("dtype"), [("int8",)], [("uint16",)]),
-    Row(
-        "levels .*: two or more phases need different levels",
-        imaging("levels"),
-        [({"a": 9.0},), ({"a": 9.0, "b": 9.0},)],
-    ),
-    Row(
-        "levels .* must lie between 0 and 255",
-        imaging("levels"),
-        [({"a": -0.1, "b": 9.0},), ({"a": 0.0, "b": 255.1},)],
-        [({"a": 0.0, "b": 255.0},)],
-    ),
-    Row("through 'zinc' is not a phase; there are", imaging("through"), [("zinc",)], [("pore",)]),
-    Row(
-        "read of an imaging model is -1; it must be positive", imaging("read"), [(-1.0,)], [(0.0,)]
-    ),
-    Row("shine is 1.01; it is a share, from 0 to 1", imaging("shine"), [(1.01,)], [(1.0,)]),
-    Row(
-        "curtain along=z: stripes lie along y or x",
-        checked(STRIPES, "along"),
-        [("z",)],
-        [("y",), ("x",)],
-    ),
-    Row(
-        "curtain method=fft; it is wavelet or variational",
-        checked(STRIPES, "method"),
-        [("fft",)],
-        [("wavelet",)],
-    ),
-    Row(
-        "curtain rounds=.*,strength=.*: both must be above 0",
-        checked(STRIPES, "rounds"),
-        [(0,)],
-        [(1,)],
-    ),
-    Row(
-        "curtain rounds=.*,strength=.*: both must be above 0",
-        checked(STRIPES, "strength"),
-        [(0.0,)],
-        [(0.1,)],
-    ),
-    Row(
-        "fill: bad=.*; there are slices 0 to 19",
-        lambda n: Fill(bad=(n,)).check(STACK),
-        [(20,), (-1,)],
-        [(19,), (0,)],
-    ),
-    Row(
-        "nonlocal strength=.*,slices=.*: strength must be above 0, slices 0 or more",
-        checked(NonLocal, "strength"),
-        [(0.0,)],
-        [(0.1,)],
-    ),
-    Row("strength must be above 0, slices 0 or more", checked(NonLocal, "slices"), [(-1,)], [(0,)]),
-    Row(
-        "tilt angle=90 changes nothing: the face was seen straight on",
-        checked(Tilt, "angle"),
-        [(90.0,)],
-        [(89.9,)],
-    ),
-    Row(
-        "variation strength=.*,iterations=.*: strength must be above 0, iterations 1 to",
-        checked(Variation, "iterations"),
-        [(0,)],
-        [(1,)],
-    ),
-    Row(
-        "strength must be above 0, iterations 1 to",
-        checked(Variation, "strength"),
-        [(0.0,)],
-        [(0.1,)],
-    ),
-    Row(
-        "a packing of balls has no ball; give at least one",
-        Balls,
-        [((),)],
-        [((Ball((0.0, 0.0, 0.0), 1.0),),)],
-    ),
-    Row(
-        "a plane needs a normal of positive length, got",
-        lambda *n: HalfSpace(n, 0.0),
-        [(0.0, 0.0, 0.0)],
-        [(0.0, 0.0, 1.0)],
-    ),
-    Row(
-        "phase 'solid' has code 256; codes are 0 to 255",
-        lambda code: Phases(solid=code),
-        [(256,)],
-        [(255,), (0,)],
-    ),
-    Row("phase 'a' is named twice in 'a=0,a=1'", Phases.parse, [("a=0,a=1",)], [("a=0,b=1",)]),
-    Row(
-        "is empty: the end of a range is beyond its start, as in 0:200",
-        lambda text: range_of(text, int),
-        [("5:5",), ("5:4",)],
-        [("5:6",), ("5:-1",)],
-    ),
-]
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sample of grey values, labels, and numbers of objects."""
+    here = tmp_path_factory.mktemp("refusals")
+    grey = np.random.default_rng(0).integers(1, 250, SHAPE).astype(np.uint8)
+    fields: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
+        "raw": (grey, {}),
+        "phase": ((grey > 120).astype(np.uint8), {"phases": Phases(pore=0, solid=1)}),
+        "numbers": (
+            np.where(grey > 120, 1 + grey % 5, 0).astype(np.uint32),
+            {"convert": "objects"},
+        ),
+    }
+    for name, (values, how) in fields.items():
+        np.save(here / "v.npy", values)
+        tim3d.ingest(
+            here / "v.npy", str(here / "a.zarr"), field=name, voxel_size=SIZE, options=QUIET, **how
+        )
+    pictures = {
+        "grey/a.tif": grey[0], "grey/b.tif": grey[1], "masks/a.tif": (grey[0] > 99).astype(np.uint8),
+        "masks/b.tif": (grey[1] > 99).astype(np.uint8), "colour/a.png": np.dstack([grey[0], grey[1], grey[2]]),
+        "full/a.tif": grey[0],
+    }  # fmt: skip
+    for name, picture in pictures.items():
+        (here / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(picture).save(here / name)
+    return here
 
 
-@each(KERNELS + VALUES, called=lambda row: row.said)
-def test_what_is_out_of_range_is_refused_at_its_limit(row: Row) -> None:
-    for arguments in row.refused:
-        with pytest.raises((ArgumentError, InputError)) as refused:
-            row.call(*arguments)
-        assert re.search(row.said, str(refused.value)), f"{arguments}: {refused.value}"
-    for arguments in row.taken:
-        row.call(*arguments)
+STEPS: dict[str, tuple[str, Call]] = {
+    "annotate labels": (
+        "annotate needs grey values",
+        lambda s: tim3d.annotate(s, field="phase", options=QUIET),
+    ),
+    "segment labels": (
+        "segment needs grey values",
+        lambda s: tim3d.segment(
+            s, field="phase", method="otsu", phases=Phases(pore=0, solid=1), options=QUIET
+        ),
+    ),
+    "segment without a file": (
+        "--model names no file",
+        lambda s: tim3d.segment(s, model=[], options=QUIET),
+    ),
+    "prepare labels": (
+        "prepare needs grey values",
+        lambda s: tim3d.prepare(s, ["crop:top=1"], field="phase", options=QUIET),
+    ),
+    "a front without phases": (
+        "holds no phases; segment it first",
+        lambda s: tim3d.geodesic(s, field="raw", phases="pore", options=QUIET),
+    ),
+    "points on labels": (
+        "points show grey values",
+        lambda s: tim3d.points(s, Path(s).parent / "p", field="phase"),
+    ),
+    "too many points": (
+        "--count 10001 is from 1 to 10000",
+        lambda s: tim3d.points(s, Path(s).parent / "p", count=10001),
+    ),
+    "certificates for no day": ("give at least 1", lambda s: certificates(Path(s).parent / "c", 0)),
+    "a descriptor twice": (
+        "given twice",
+        lambda s: tim3d.measure(
+            s, ["phase_fraction", "phase_fraction"], field="phase", options=QUIET
+        ),
+    ),
+}
+PACKED = (
+    "generate n.zarr --kind packed --shape 8,8,8 --voxel-size 9,9,9 --diameter-nm 20 --loading .2"
+)
+SPINODAL = "generate n.zarr --kind spinodal --shape 8,8,8 --voxel-size 9,9,9 --wavelength-nm 60"
+OTSU = "segment-images grey out --method multi-otsu --phases a=0,b=1,c=2"
+SHELL = {
+    "prepare SAMPLE brightness --block 2,4,4": "is not made of whole shards",
+    "embed SAMPLE --field phase --model m": "embed needs grey values",
+    "render SAMPLE m --field phase": "m is not an imaging model",
+    "points SAMPLE p --patch 2": "--patch 2 from 3 to 999",
+    "count-points SAMPLE t.csv --field raw": "holds no labels of phases",
+    "count-points SAMPLE t.csv --level 2": "--level 2 is between 0 and 1",
+    "calibrate SAMPLE --truth phase --distance 0": "is not a length in nm",
+    "sample-labels SAMPLE --draws 1": "--draws 1 is from 2 to",
+    "segment SAMPLE --model m --passes 1 --uncertainty dropout": "--passes 1 is 2 or more",
+    "annotate-instances SAMPLE numbers --width 0": "--width 0 is not a length in nm",
+    "train-strokes SAMPLE m --labels raw": "needs a grey field and a label field",
+    "train SAMPLE m --labels raw": "needs a grey field and a label field",
+    "geodesic SAMPLE --phases pore --seeds phase,solid --directions +z": "leave out --directions",
+    "geodesic SAMPLE --phases pore --seeds phase,solid --richardson": "with seeds tortuosity is not computed",
+    PACKED.replace("--shape 8", "--shape 0"): "has no voxels",
+    f"{PACKED} --cell-nm 90,90,90 --periodic": "leave out --cell-nm or --periodic",
+    f"{PACKED} --sizes 20=1": "grains need either",
+    f"{SPINODAL} --fractions a=.3,b=.3,c=.4": "two phases, and 3 are named",
+    "measure-images grey --pixel-size 5 --in-pixels": "changes nothing with --in-pixels",
+    "segment-images grey out --method fixed --thresholds 9,5 --phases a=0,b=1,c=2": "not ascending",
+    f"{OTSU} --values black-white": "is for two phases; there are 3",
+    "train-images grey masks m --phases a=0,b=1 --pixel-size 0": "--pixel-size 0 is not a length in nm",
+    "evaluate-images masks masks --phases a=0,b=1 --tolerance -1": "--tolerance -1 is not a number of pixels",
+    "simulate full --shape 4,16,16": "holds other files; give the name of a new folder",
+}
+SPHERES = Grains((100.0,), (1.0,))
+LONG = Grains((100.0,), (1.0,), 2.0)
+GREY = Normalisation("volume", (0.0,), (1.0,))
+BOX = np.zeros((3, 8, 8))
+VALUES: dict[str, tuple[str, Callable[[], Any]]] = {
+    "grid": ("positive edges", lambda: Grid((4, 4, 0), (2, 2, 2))),
+    "particles of another shape": (
+        r"particles are \(2, 2, 2\)",
+        lambda: conduct(
+            np.ones((2, 2, 3), np.uint8),
+            {1: 1.0},
+            interface={(1, 1): 1.0},
+            particles=np.ones((2, 2, 2), int),
+        ),
+    ),
+    "S2 of long grains": (
+        "for spheres only",
+        lambda: Overlapping(LONG, 0.3, (1.0, 1.0, 1.0), 0).two_point(1.0),
+    ),
+    "surface of long grains": (
+        "for spheres only",
+        lambda: (
+            HardCore(
+                Grains((100.0,), (1.0,), 2.0, (1.0, 0.0, 0.0)), 0.1, (1.0, 1.0, 1.0), 0
+            ).specific_surface
+        ),
+    ),
+    "edges of a voxel": (
+        "all three must be positive",
+        lambda: Overlapping(SPHERES, 0.3, (1.0, 0.0, 1.0), 0),
+    ),
+    "thresholds of edges": (
+        "the first is the lower",
+        lambda: edge_regions(BOX[0].astype(np.uint8), 0.5, 0.2),
+    ),
+    "too many phases": (
+        "counted for up to",
+        lambda: triple_edges(np.zeros((2, 2, 2), np.uint8), 99),
+    ),
+    "norm": ("choose batch or instance", lambda: UNet3DSpec(("a", "b"), norm="layer")),  # type: ignore[arg-type]
+    "no depth": ("halves its input once or more", lambda: steps_for((1.0, 1.0, 1.0), 0)),
+    "colours and neighbours": (
+        "sees one slice",
+        lambda: UNetSpec(("a", "b"), in_channels=3, colours=((0.0, 1.0),) * 3),
+    ),
+    "labels of another shape": ("the same stack", lambda: prepare_stack(BOX, BOX[:2], 2, GREY)),
+    "a strange label": (
+        "labels hold 7; the 2 classes",
+        lambda: prepare_stack(BOX, BOX + 7, 2, GREY),
+    ),
+    "no number": ("not numbers", lambda: prepare_stack(BOX + np.nan, BOX, 2, GREY)),
+    "one labelled slice": (
+        "training needs 2 or more",
+        lambda: split_stack(
+            prepare_stack(BOX, np.where(np.arange(3)[:, None, None] == 1, BOX, 255), 2, GREY), 0.2
+        ),
+    ),
+    "sections without values": (
+        "do not go with 2 values",
+        lambda: Examples(np.zeros((3, 1, 4, 4), np.float32), np.ones(2)),
+    ),
+    "columns of a formula": ("bruggeman takes", lambda: derived("a", "bruggeman:tau")),
+    "bulk": ("a conductivity is above 0", lambda: check_roles({"density": "d"}, -1.0, 0.0)),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_is_refused_before_it_starts(folder: Path, name: str) -> None:
+    text, call = STEPS[name]
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(Tim3dError, match=text):
+        call(str(folder / "a.zarr"))
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("line", SHELL)
+def test_a_command_is_refused_before_it_starts(
+    folder: Path, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    before = sorted(folder.rglob("*"))
+    assert main([word.replace("SAMPLE", "a.zarr") for word in line.split()]) in (2, 3, 4)
+    said = capsys.readouterr().err
+    assert SHELL[line] in said
+    assert said.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_value_is_refused_where_it_is_made(name: str) -> None:
+    text, call = VALUES[name]
+    with pytest.raises((ArgumentError, InputError), match=text):
+        call()
