@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,12 @@ class Fault:
         return f"{self.where}: {self.seen}. {self.cure}"
 
 
-def validate(sample: str, *, deep: bool = False) -> list[Fault]:
+def validate(sample: str | Path, *, deep: bool = False) -> list[Fault]:
     """Check a sample against the data model.
 
     Parameters
     ----------
-    sample : str
+    sample : str or Path
         Path or URL of the sample.
     deep : bool
         Also read every shard: finds torn and missing shards, flipped bits, and codes without a
@@ -62,6 +63,7 @@ def validate(sample: str, *, deep: bool = False) -> list[Fault]:
     InputError, SchemaError
         If the sample is missing, or its schema is newer.
     """
+    sample = str(sample)
     if torn := [Fault(one.path, one.seen, one.cure) for one in metadata.damaged(sample)]:
         return torn  # the other nodes cannot be listed
     root = store.open_sample(sample)

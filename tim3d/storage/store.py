@@ -225,7 +225,7 @@ def read_field(url: str, name: str, level: int = 0) -> Field:
 
 
 @naming_torn_files
-def open_field(url: str, name: str, level: int = 0) -> xr.DataArray:
+def open_field(url: str | Path, name: str, level: int = 0) -> xr.DataArray:
     """A field as a lazy xarray with coordinates in nm; each dask chunk is a whole shard.
 
     Raises
@@ -233,6 +233,7 @@ def open_field(url: str, name: str, level: int = 0) -> xr.DataArray:
     MissingFieldError
         If the sample has no such field.
     """
+    url = str(url)
     array = field_array(url, name, level)
     chunks = dict(zip(AXES, array.shards or array.chunks, strict=True))
     return _xarray(url, f"{name}/s{level}", chunks)[name]
@@ -283,7 +284,7 @@ def _write_arrays(url: str, node: str, dataset: xr.Dataset) -> None:
 
 
 @naming_torn_files
-def open_dataset(url: str, node: str) -> xr.Dataset:
+def open_dataset(url: str | Path, node: str) -> xr.Dataset:
     """Numbers of a result, read into memory: later changes of the sample do not affect them.
 
     Raises
@@ -293,7 +294,7 @@ def open_dataset(url: str, node: str) -> xr.Dataset:
     MixedRunError
         If it was made from a field that was replaced since.
     """
-    return lazy_dataset(url, node).load()
+    return lazy_dataset(str(url), node).load()
 
 
 @naming_torn_files

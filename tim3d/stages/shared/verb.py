@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from tim3d.commands import command_line, current_command, recording
@@ -67,11 +68,24 @@ class Verb(Generic[P, R]):
         return self._describe(*bound.args, **bound.kwargs)
 
     def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
-        """Arguments by name; phases may be a plain dict of their codes."""
+        """Arguments by name; phases may be a plain dict of their codes, and a sample a `Path`."""
         bound = self._signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
             kind = str(self._signature.parameters[name].annotation)
             plain = isinstance(value, Mapping) and not isinstance(value, Phases)
             if plain and kind.startswith("Phases"):
                 bound.arguments[name] = Phases(**{str(one): value[one] for one in value})
+            elif name == "samples" or (kind == "str" and isinstance(value, PurePath)):
+                bound.arguments[name] = _texts(value)
         return bound
+
+
+def _texts(value: Any) -> Any:
+    """Texts in place of paths, on their own, in a sequence or by name."""
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_texts(one) for one in value]
+    if isinstance(value, Mapping):
+        return {name: _texts(one) for name, one in value.items()}
+    return value
