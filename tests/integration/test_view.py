@@ -143,6 +143,9 @@ def test_chunks_are_the_voxels_on_every_level(view: Any, sample: str, name: str)
     about = json.loads(got(f"{source(view, name)}/info"))
     assert about["scales"][0]["resolution"] == [5, 5, 20]
     assert about["scales"][1]["resolution"] == [10, 10, 20]
+    assert [scale["voxel_offset"] for scale in about["scales"]] == [[0, 0, 0]] * len(
+        about["scales"]
+    )
     for path, box in chunks(about):
         voxels = tim3d.storage.store.open_field(sample, name, int(path[0])).values[box]
         served = np.frombuffer(got(f"{source(view, name)}/{path}"), voxels.dtype)

@@ -19,6 +19,7 @@ from tim3d.kernels.masks.mask_set import (
     STRIP_BITS,
     Mask,
     box_iou,
+    boxed,
     boxes_of,
     image_of,
     intersections,
@@ -408,3 +409,14 @@ def test_noise_that_is_all_outlines_is_refused():
     segmenter = PromptedSegmenter(Discs(), Structure(regions="threshold"), AsObjects(), grey.shape)
     with pytest.raises(InputError, match="outlines, which is noise: 4096 at most"):
         looked(segmenter, grey)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_mask_of_which_nothing_is_left_is_counted_wherever_it_stands(first: int) -> None:
+    large, small = (
+        boxed((0, 0), np.ones((4, 4), bool), 0.9),
+        boxed((1, 1), np.ones((2, 2), bool), 0.8),
+    )
+    masks = [large, small] if first else [small, large]
+    assert painted(masks, (4, 4)).hidden == 1
+    assert painted([large], (4, 4)).hidden == painted([], (4, 4)).hidden == 0
