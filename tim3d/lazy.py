@@ -51,7 +51,8 @@ class LateModule(ModuleType):
         return getattr(importlib.import_module(self.__name__), name)
 
 
-# What plans, lists and most messages do without: with pandas, xarray takes longer to import than all else.
+# What plans, lists and most messages do without. With pandas, xarray takes longer to import than all
+# else; then come these parts of SciPy.
 if TYPE_CHECKING:
     import xarray
     from scipy import fft, interpolate, ndimage, optimize, sparse, spatial

@@ -13,7 +13,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numba as nb
 import numpy as np
@@ -45,6 +45,27 @@ COUNTED_SHARE, SORTED_SHARE = 8, 32
 # the largest one.
 SQUARES, LEADING_BITS, OTHER_BITS = range(3)
 DROPPED, LEADING = 13, 2**18 - 1
+
+
+class KeyRule(NamedTuple):
+    """Rule by which a radius gets a key: 0 for the largest, `last` for the least.
+
+    Parameters
+    ----------
+    made_of : int
+        `SQUARES`, `LEADING_BITS` or `OTHER_BITS`.
+    last : int
+        Highest key.
+    inverse : float
+        1 / unit of the squares.
+    group : int
+        Key by the leading bits that those have in common which are told apart by the others.
+    """
+
+    made_of: int
+    last: int
+    inverse: float
+    group: int = 0
 
 
 def largest_ball(radii: Radii, metric: Metric, core: Box) -> Radii:
@@ -267,27 +288,25 @@ def _portions(
     the leading bits of the float and, where too many balls have these in common, the others.
     """
     if most is not None:
-        yield from _by_keys(radii, kept, (SQUARES, most, 0, inverse))
+        yield from _by_keys(radii, kept, KeyRule(SQUARES, most, inverse))
         return
-    for places in _by_keys(radii, kept, (LEADING_BITS, LEADING, 0, inverse)):
+    for places in _by_keys(radii, kept, KeyRule(LEADING_BITS, LEADING, inverse)):
         yield places[np.argsort(-radii[places], kind="stable")]
 
 
-def _by_keys(
-    radii: Radii, kept: NDArray[np.bool_], rule: tuple[int, int, int, float]
-) -> Iterator[NDArray[np.uint32]]:
+def _by_keys(radii: Radii, kept: NDArray[np.bool_], rule: KeyRule) -> Iterator[NDArray[np.uint32]]:
     """Places by ascending key, of as many keys as there is room for; of balls of equal radius in pieces."""
-    level, last, _, inverse = rule
-    room = radii.size // (COUNTED_SHARE if level == SQUARES else SORTED_SHARE) + 1
+    room = radii.size // (COUNTED_SHARE if rule.made_of == SQUARES else SORTED_SHARE) + 1
     starts = _starts(radii, kept, rule)
     first = 0
-    while first <= last:
+    while first <= rule.last:
         # As many keys as there is room for, but one at least.
         after = int(np.searchsorted(starts, starts[first] + room, side="right")) - 1
-        after = min(max(after, first + 1), last + 1)
+        after = min(max(after, first + 1), rule.last + 1)
         count = int(starts[after] - starts[first])
-        if count > room and level == LEADING_BITS:
-            yield from _by_keys(radii, kept, (OTHER_BITS, 2**DROPPED - 1, first, inverse))
+        if count > room and rule.made_of == LEADING_BITS:
+            others = KeyRule(OTHER_BITS, 2**DROPPED - 1, rule.inverse, first)
+            yield from _by_keys(radii, kept, others)
         elif count > room:
             yield from _in_pieces(radii, kept, rule, first, room)
         elif count:
@@ -296,7 +315,7 @@ def _by_keys(
 
 
 def _in_pieces(
-    radii: Radii, kept: NDArray[np.bool_], rule: tuple[int, int, int, float], key: int, room: int
+    radii: Radii, kept: NDArray[np.bool_], rule: KeyRule, key: int, room: int
 ) -> Iterator[NDArray[np.uint32]]:
     """Places of the balls of one key, whose order does not matter."""
     start = 0
@@ -308,24 +327,23 @@ def _in_pieces(
 @nb.njit(nogil=True, cache=True)
 def _key(radius, rule):  # type: ignore[no-untyped-def]
     """Key of a radius, 0 for the largest; -1 if it is not of the group of a rule."""
-    level, last, group, inverse = rule
-    if level == SQUARES:
-        return last - _limit(radius, inverse)
+    if rule.made_of == SQUARES:
+        return rule.last - _limit(radius, rule.inverse)
     bits = np.int64(np.float32(radius).view(np.int32))
-    if level == LEADING_BITS:
-        return last - (bits >> DROPPED)
-    return last - (bits & last) if LEADING - (bits >> DROPPED) == group else -1
+    if rule.made_of == LEADING_BITS:
+        return rule.last - (bits >> DROPPED)
+    return rule.last - (bits & rule.last) if LEADING - (bits >> DROPPED) == rule.group else -1
 
 
 @nb.njit(nogil=True, cache=True)
 def _starts(radii, kept, rule):  # type: ignore[no-untyped-def]
     """How many balls have a lower key, for each key and at last for all."""
-    starts = np.zeros(rule[1] + 2, np.int64)
+    starts = np.zeros(rule.last + 2, np.int64)
     for place in range(radii.size):
         if kept[place]:
             starts[_key(radii[place], rule) + 1] += 1
     starts[0] = 0  # those of other groups
-    for key in range(rule[1] + 1):
+    for key in range(rule.last + 1):
         starts[key + 1] += starts[key]
     return starts
 

@@ -102,7 +102,8 @@ class ClimbWork:
 
     def compute(self, block: Block, inputs: Radii) -> dict[str, Any]:
         """Let the voxels climb."""
-        found, inner = self.climb.basins(block, inputs), closed_up(inputs)
+        found = self.climb.basins(block, inputs)
+        inner = closed_up(inputs)  # in their memory: nothing climbs any more
         necks = necks_within(found.ids, inner)
         record = {"end": pack(found.end), "radius": pack(found.radius), "necks": _packed(necks)}
         for axis, side in itertools.product(range(3), (0, -1)):

@@ -68,14 +68,14 @@ class Verb(Generic[P, R]):
         return self._describe(*bound.args, **bound.kwargs)
 
     def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
-        """Arguments by name; phases may be a plain dict of their codes, and a sample a `Path`."""
+        """Arguments by name; phases may be a plain dict of their codes, a text or samples a `Path`."""
         bound = self._signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
             kind = str(self._signature.parameters[name].annotation)
             plain = isinstance(value, Mapping) and not isinstance(value, Phases)
             if plain and kind.startswith("Phases"):
                 bound.arguments[name] = Phases(**{str(one): value[one] for one in value})
-            elif name == "samples" or (kind == "str" and isinstance(value, PurePath)):
+            elif kind in ("str", "Samples"):
                 bound.arguments[name] = _texts(value)
         return bound
 

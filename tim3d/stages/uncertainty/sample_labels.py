@@ -240,9 +240,8 @@ class Sampling:
 
     def _listing(self) -> ResultMaking:
         labels = self.probabilities.labels
-        asked = self._parameters | {
-            "surface": "13 directions"
-        }  # earlier versions: edges in the plane
+        # Results of earlier versions, which took edges in the plane, are not answered.
+        asked = self._parameters | {"surface": "13 directions"}
         return ResultMaking(
             "sample_labels", self.probabilities.sample, node_of(labels.name), self._inputs, asked, (), self.listing
         )  # fmt: skip
