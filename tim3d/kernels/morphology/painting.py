@@ -59,7 +59,7 @@ class KeyRule(NamedTuple):
     inverse : float
         1 / unit of the squares.
     group : int
-        Key by the leading bits that those have in common which are told apart by the others.
+        Of `OTHER_BITS`: the key by the leading bits of the balls that are meant.
     """
 
     made_of: int
