@@ -18,6 +18,7 @@ import tim3d
 from tim3d.grid import Box
 from tim3d.plotting import transport as transport_figures
 from tim3d.reporting import page, table, transport
+from tim3d.reporting.particle_shares import worst_tables
 from tim3d.reporting.report import report
 from tim3d.sections import Parts, Section
 from tim3d.storage import store
@@ -198,6 +199,29 @@ def test_a_bottleneck_stands_with_its_place_in_micrometres_and_its_share(
         ["z", "2", "5.000", "6.250", "7.500", "0.2500"],
         ["x", "1", "8.750", "10.00", "11.25", "0.1250"],
     ]
+
+
+def test_the_contacts_and_particles_that_limit_most_stand_first() -> None:
+    """Ten of each along each axis, and none through which nothing flows."""
+    shares = np.linspace(0.01, 0.12, 12)
+    places = np.full((1, 12, 3), 1500.0)
+    found = xr.Dataset(
+        {
+            "flux_contact_first": ("contact", np.arange(12)),
+            "flux_contact_second": ("contact", np.arange(12) + 20),
+            "flux_contact_area_each": ("contact", np.full(12, 2.5e6)),
+            "flux_contact_share": (("axis", "contact"), [shares]),
+            "flux_contact_position": (("axis", "contact", "coordinate"), places),
+            "flux_particle_share": (("axis", "particle"), [[0.0, 0.25, np.nan]]),
+        },
+        {"axis": ["z"], "particle": [3, 5, 8]},
+    )
+    rows = Cells("".join(worst_tables(found))).rows
+    contacts = [row for row in rows if len(row) == 8]
+    assert contacts[1] == ["z", "11", "31", "2.500", "1.500", "1.500", "1.500", "0.1200"]
+    assert [row[1] for row in contacts[1:]] == [str(n) for n in range(11, 1, -1)]
+    assert [row for row in rows if len(row) == 3][1:] == [["z", "5", "0.2500"]]
+    assert not list(worst_tables(xr.Dataset()))
 
 
 def test_value_at_h_and_2h_and_the_limit_stand_in_one_row(sample: str, text: str) -> None:

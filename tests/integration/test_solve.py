@@ -504,7 +504,7 @@ def test_narrow_contacts_are_counted_and_named(caplog: pytest.LogCaptureFixture)
     """Of a radius below 2 voxels, of the volume's own voxel size."""
     pairs, areas = np.array([[1, 2], [2, 3]]), np.array([12.0, 13.0])
     for spacing, narrow in (((1.0, 1.0, 1.0), 1), ((2.0, 1.0, 1.0), 2), ((0.5, 1.0, 1.0), 0)):
-        record = record_of(Areas({}, Contacts(pairs, areas), 3), spacing)
+        record = record_of(Areas({}, Contacts(pairs, areas), np.arange(1, 4)), spacing)
         assert record["contacts"]["narrow"] == narrow
         assert record["contacts"]["coordination"] == [0, 2, 1]
         caplog.clear()
@@ -523,7 +523,9 @@ def test_contacts_of_particles_are_counted(
     tim3d.ingest(
         tmp_path / "grains.npy", sample, voxel_size=size, field="grains", shard=(4, 8, 8), options=QUIET
     )  # fmt: skip
-    given: Any = {"interface": {"copper:copper": 1e8}, "particles": "grains", "axis": ["z", "x"]}
+    given: Any = {
+        "interface": {"copper:copper": 1e8}, "particles": "grains", "axis": ["z", "x"], "keep_sensitivity": True
+    }  # fmt: skip
     found, without = solve(sample, **given), solve(sample)
     assert found.effective_conductivity.sel(axis="z") < without.effective_conductivity.item()
     assert (found.flux_particle_count.item(), found.flux_contact_count.item()) == (
@@ -536,6 +538,17 @@ def test_contacts_of_particles_are_counted(
     # Its rim is ragged: some of its faces are taken for slanted ones.
     assert 0.6 < found.flux_contact_area.item() / (touching.sum() * 20.0) <= 1
     assert "belong to no particle (0)" in caplog.text
+    assert found.particle.values.tolist() == [1, 2]
+    assert (found.flux_contact_first.item(), found.flux_contact_second.item()) == (1, 2)
+    assert found.flux_contact_area_each.item() == found.flux_contact_area.item()
+    np.testing.assert_allclose(
+        found.flux_contact_share[:, 0], found.interface_share[:, 0], rtol=1e-12
+    )
+    assert np.abs(found.flux_particle_certificate).max() < 1e-12
+    assert (found.flux_particle_share_missing > 0).all()
+    assert found.flux_particle_share_largest.equals(found.flux_particle_share.max("particle"))
+    # Across z, the first plane of the second particle.
+    assert found.flux_contact_position.sel(axis="z", coordinate="z").item() == 8.5 * 20
     assert store.node_attributes(sample, next(n for n in store.nodes(sample) if "grains" in n and "tran" in n))[
         "inputs"
     ].keys() == {"phase", "grains"}  # fmt: skip

@@ -104,21 +104,70 @@ def test_a_neck_is_the_worst_bottleneck() -> None:
     assert all(np.abs(a - b).max() > 1 for n, a in enumerate(cubes) for b in cubes[:n])
 
 
+def grains(shape: tuple[int, ...], edge: int, strays: float = 0.0) -> np.ndarray:
+    """Cubes as particles, numbered with gaps; a share of the voxels belongs to none."""
+    z, y, x = (n // edge for n in np.indices(shape))
+    numbers = 1 + z + 20 * y + 400 * x
+    return np.where(np.random.default_rng(4).random(shape) < strays, 0, numbers)
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_a_particle_has_the_shares_that_it_would_have_as_a_phase(axis: int) -> None:
+    """Of the same conductivity, with the same conductance between it and the others."""
+    labels = mosaic() % 2
+    particles = grains(labels.shape, 4)
+    k, interface = {0: 1.0, 1: 9.0}, {(0, 1): 3.0, (1, 1): 0.5}
+    given: dict[str, Any] = {
+        "spacing": (3.0, 1.0, 2.0), "sides": "periodic", "tolerance": 1e-9, "particles": particles,
+        "keep_sensitivity": True, "interface_area": "faces",
+    }  # fmt: skip
+    single = conduct(labels, k, axis, interface=interface, **given).single
+    first, number = (int(n) for n in single.pairs[single.contacts.argmax()])
+    alone = np.where((particles == number) & (labels == 1), 2, labels).astype(np.uint8)
+    interface |= {(0, 2): 3.0, (1, 2): 0.5}
+    other = conduct(alone, k | {2: 9.0}, axis, interface=interface, **given).sensitivity
+    its = (single.pairs == number).any(1)
+    assert single.contacts[its].sum() == pytest.approx(other.interfaces[1, 2], rel=1e-6)
+    assert single.particles[single.numbers == number] == pytest.approx(other.phases[2], rel=1e-6)
+    worst = np.moveaxis(particles, axis, 0)[tuple(single.places[single.contacts.argmax()])]
+    assert worst in (first, number)
+
+
+def test_shares_of_particles_and_contacts_add_up_to_those_of_phases_and_interfaces() -> None:
+    labels = mosaic()
+    given: dict[str, Any] = {"interface": {(0, 1): 0.7, (0, 0): 1.5, (1, 1): 3.0}}
+    found = conduct(
+        labels, K, 1, particles=grains(labels.shape, 3, 0.1), keep_sensitivity=True, **given
+    )
+    single, parts = found.single, found.sensitivity
+    between = parts.interfaces[0, 0] + parts.interfaces[1, 1]
+    assert single.contacts.sum() == pytest.approx(between, rel=1e-12)
+    inside = parts.phases[0] + parts.phases[1]
+    assert single.particles.sum() + single.missing == pytest.approx(inside, rel=1e-12)
+    assert 0 < single.missing < 0.2 * inside
+    assert conduct(labels, K, 1, keep_sensitivity=True).single is None
+
+
 @pytest.mark.parametrize("border", [{}, {"cell": True}])
 def test_slabs_change_no_bit(border: Any) -> None:
     labels = np.random.default_rng(2).integers(0, 2, (37, 9, 10), dtype=np.uint8)
-    physics = Physics({0: 1.0, 1: 50.0}, interface={(0, 1): 2.0}, **border)
+    particles = grains(labels.shape, 3, 0.1)
+    physics = Physics({0: 1.0, 1: 50.0}, interface={(0, 1): 2.0, (1, 1): 5.0}, **border)
 
     def read(start: int, stop: int, out: np.ndarray) -> None:
         out[...] = labels[start:stop]
+
+    def read_particles(start: int, stop: int, out: np.ndarray) -> None:
+        out[...] = particles[start:stop]
 
     def work(ring: Ring) -> Conduction:
         halo = Halo(ring, physics.wrap(labels.shape))
         drive = physics.drive(0, (3.0, 1.0, 2.0))
         with Team(1) as team:
             return conduct_slab(
-                read, triple(labels.shape), drive, halo, team, keep_sensitivity=True
-            )
+                read, triple(labels.shape), drive, halo, team, keep_sensitivity=True,
+                read_particles=read_particles,
+            )  # fmt: skip
 
     (whole,) = on_ranks(1, work)
     for ranks in (2, 3):
@@ -127,6 +176,9 @@ def test_slabs_change_no_bit(border: Any) -> None:
         np.testing.assert_array_equal(
             np.concatenate([part.derivative for part in parts]), whole.derivative
         )
+        for part in parts:
+            for name, values in vars(whole.single).items():
+                np.testing.assert_array_equal(getattr(part.single, name), values)
 
 
 def test_electrodes_on_centres_are_refused_and_what_does_not_conduct_has_zeros() -> None:

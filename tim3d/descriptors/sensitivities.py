@@ -54,17 +54,17 @@ def sensitivity_variables(
 
 def _phase_shares(rows: Sequence[Record], phases: Phases) -> tuple[Any, ...]:
     values = [
-        [_part(row, "phases").get(str(code), 0.0) / _whole(row) for code in phases.codes]
+        [_part(row, "phases").get(str(code), 0.0) / effective(row) for code in phases.codes]
         for row in rows
     ]
     text = "share of a phase: its conductivity times the derivative by it, over k_eff"
-    return ("axis", "phase"), np.array(values), _about(text)
+    return ("axis", "phase"), np.array(values), about(text)
 
 
 def _shares(rows: Sequence[Record], part: str, count: int, text: str) -> tuple[Any, ...]:
     values = [list(_part(row, part).values()) or [0.0] * count for row in rows]
-    whole = np.array([[_whole(row)] for row in rows])
-    return np.array(values) / whole, _about(f"share {text}, over k_eff")
+    whole = np.array([[effective(row)] for row in rows])
+    return np.array(values) / whole, about(f"share {text}, over k_eff")
 
 
 def _part(row: Record, name: str) -> Mapping[str, float]:
@@ -72,7 +72,7 @@ def _part(row: Record, name: str) -> Mapping[str, float]:
     return part
 
 
-def _whole(row: Record) -> float:
+def effective(row: Record) -> float:
     """Effective conductivity; nan where nothing flows."""
     return float(row["conductivity"]) or math.nan
 
@@ -80,7 +80,7 @@ def _whole(row: Record) -> float:
 def _certificates(rows: Sequence[Record]) -> tuple[Any, ...]:
     text = "sum of all shares less 1: 0 if the derivatives are exact"
     values = [row.get("sensitivity", {}).get("certificate", math.nan) for row in rows]
-    return np.array(values), _about(text)
+    return np.array(values), about(text)
 
 
 def _bottlenecks(rows: Sequence[Record], spacing: Sequence[float]) -> Found:
@@ -96,8 +96,8 @@ def _bottlenecks(rows: Sequence[Record], spacing: Sequence[float]) -> Found:
     text = "of the whole dissipation, in a cube of 8 voxels that has more than those beside it"
     at = "place of a bottleneck: centre of the voxel of the largest dissipation"
     return {
-        "bottleneck_share": (("axis", "bottleneck"), shares, _about(f"share {text}")),
-        "bottleneck_position": (("axis", "bottleneck", "coordinate"), places, _about(at, "nm")),
+        "bottleneck_share": (("axis", "bottleneck"), shares, about(f"share {text}")),
+        "bottleneck_position": (("axis", "bottleneck", "coordinate"), places, about(at, "nm")),
     }
 
 
@@ -112,5 +112,6 @@ def sensitivity_coordinates(found: Mapping[str, Any]) -> Found:
     }
 
 
-def _about(long_name: str, units: str = "1") -> dict[str, str]:
+def about(long_name: str, units: str = "1") -> dict[str, str]:
+    """Unit, name, method and source of a variable."""
     return {"units": units, "long_name": long_name, "method": METHOD, "reference": REFERENCE}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tim3d.descriptors.interface_conductances import interface_names, interface_variables
+from tim3d.descriptors.particle_shares import particle_share_variables
 from tim3d.descriptors.sensitivities import sensitivity_coordinates, sensitivity_variables
 from tim3d.grid import AXES
 from tim3d.kernels.conduction.bounds import hashin_shtrikman, richardson, wiener
@@ -89,6 +90,7 @@ def transport(
     interfaces = interface_names(first, context.phases)
     along = {axis: fine[axis] for axis in context.axes}
     found |= sensitivity_variables(along, context.phases, interfaces, context.spacing_nm)
+    found |= particle_share_variables(along, context.spacing_nm)
     coordinates: dict[str, Any] = {"axis": np.array(context.axes, dtype=object)}
     coordinates["phase"] = np.array(list(context.phases), dtype=object)
     if "interface_area_true" in found:

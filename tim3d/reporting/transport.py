@@ -19,6 +19,7 @@ from tim3d.errors import Tim3dError
 from tim3d.lazy import xarray as xr
 from tim3d.plotting import transport as transport_figures
 from tim3d.reporting import missing, page, results, table
+from tim3d.reporting.particle_shares import worst_tables
 from tim3d.reporting.section import Nodes, Parts, Section
 from tim3d.stages.shared.results import results_of
 from tim3d.stages.shared.stored_results import attributed
@@ -49,6 +50,7 @@ def _solution_of(parts: Parts, node: str) -> Iterator[str]:
     yield _tensor_table(found)
     yield _others(found.drop_vars([n for n, v in found.data_vars.items() if _is_shown(str(n), v)]))
     yield _bottleneck_table(found)
+    yield from worst_tables(store.open_dataset(sample, node))
     for kind, label in (
         ("potential", "potential"),
         ("flux", "size of the flux density over its mean"),

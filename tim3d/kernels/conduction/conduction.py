@@ -40,6 +40,11 @@ from tim3d.kernels.conduction.multigrid import (
     slab_cuts,
     thickest,
 )
+from tim3d.kernels.conduction.particle_losses import (
+    ParticleLosses,
+    losses_bytes,
+    particle_losses,
+)
 from tim3d.kernels.conduction.sensitivity import Sensitivity, sensitivity
 from tim3d.kernels.conduction.solver import Drive, Electrodes, Problem, Solver, State
 from tim3d.kernels.conduction.stencil import F32, F64, U8
@@ -98,6 +103,8 @@ class Conduction:
         the squared local fall of the potential. 0 where nothing flows.
     sensitivity : Sensitivity, optional
         Dissipation of phases, interfaces and contacts, and the worst bottlenecks.
+    single : ParticleLosses, optional
+        Dissipation of single particles and of the contacts between them, if they resist.
     """
 
     conductivity: float
@@ -117,6 +124,7 @@ class Conduction:
     areas: Areas | None = None
     derivative: F32 | None = None
     sensitivity: Sensitivity | None = None
+    single: ParticleLosses | None = None
 
     @property
     def tortuosity_total(self) -> float:
@@ -427,10 +435,11 @@ def conduct_slab(
     kept = solver.potential(problem, state, team) if keep_potential else None
     statistics, size = solver.local(problem, state, team) if keep_flux else (None, None)
     losses, derivative = sensitivity(problem, state, team) if keep_sensitivity else (None, None)
+    single = particle_losses(problem, state, team, read_particles) if keep_sensitivity else None
     return Conduction(
         state.mean, True, total, through, state.flux, state.spread, state.iterations, row, kept,
         size, statistics, tuple(sorted(set(problem.found.labels))), voxels, problem.owned,
-        problem.areas, derivative, losses,
+        problem.areas, derivative, losses, single,
     )  # fmt: skip
 
 
@@ -479,5 +488,8 @@ def conduct_bytes(shape: Triple, drive: Drive, slabs: int = 1, fields: int = 0) 
     )
     if not drive.interface:
         return solving
+    divided, slab = bool(touching(drive.interface)), (planes, *shape[1:])
+    if divided and fields:
+        solving += losses_bytes(slab)
     # Interfaces are found before the arrays of the solver are there.
-    return max(solving, surroundings_bytes((planes, *shape[1:]), bool(touching(drive.interface))))
+    return max(solving, surroundings_bytes(slab, divided))

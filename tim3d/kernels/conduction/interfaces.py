@@ -55,16 +55,21 @@ class Areas:
         the squared unit of the voxel's edges.
     contacts : Contacts
         Contacts of particles.
-    particles : int
-        Number of particles.
+    numbers : (n,) int64
+        Numbers of the particles, increasing.
     unassigned : int
         Voxels of phases with contacts that belong to no particle.
     """
 
     interfaces: Mapping[tuple[int, int], tuple[float, float]]
     contacts: Contacts = field(default_factory=Contacts)
-    particles: int = 0
+    numbers: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     unassigned: int = 0
+
+    @property
+    def particles(self) -> int:
+        """Number of particles."""
+        return len(self.numbers)
 
 
 def touching(interface: Interfaces | None) -> frozenset[int]:
@@ -148,10 +153,10 @@ def measure(
     )
 
 
-def _particles(around: Surroundings, divided: frozenset[int], ring: Ring) -> tuple[int, int]:
-    """Number of particles, and voxels of their phases that belong to none."""
+def _particles(around: Surroundings, divided: frozenset[int], ring: Ring) -> tuple[Ints, int]:
+    """Numbers of the particles, and how many voxels of their phases belong to none."""
     if not divided:
-        return 0, 0
+        return np.zeros(0, np.int64), 0
     inside = (slice(MARGIN, -MARGIN),) * 3
     parts, labels = around.parts[inside], around.labels[inside]
     own = np.unique(np.concatenate([np.unique(part[part >= PARTICLES]) for part in parts]))
@@ -160,7 +165,8 @@ def _particles(around: Surroundings, divided: frozenset[int], ring: Ring) -> tup
         for label, part in zip(labels, parts, strict=True)
     )
     found = ring.collect((own, stray))
-    return len(np.unique(np.concatenate([ids for ids, _ in found]))), sum(n for _, n in found)
+    numbers = np.unique(np.concatenate([ids for ids, _ in found])).astype(np.int64) - PARTICLES
+    return numbers, sum(n for _, n in found)
 
 
 def _faces(

@@ -84,12 +84,12 @@ def sensitivity(problem: Problem, state: State, team: Workers) -> tuple[Sensitiv
     team : Workers
         Executor of the kernels.
     """
-    found, spacing, codes = problem.found, problem.drive.spacing, problem.codes
+    found, codes = problem.found, problem.codes
     count, labels = len(found.values), sorted(set(found.labels))
     row = np.array([0, *(1 + labels.index(n) for n in found.labels)], np.int64)
     row = np.concatenate([row, [len(labels) + 1, len(labels) + 2]])
     with np.errstate(divide="ignore"):
-        half, along = 0.5 / found.values, 1 / found.values[:, 0]
+        along = 1 / found.values[:, 0]
     planes, cubes = codes.shape[0], [-(-n // CUBE) for n in problem.shape[1:]]
     out = np.zeros((planes - 2, *problem.shape[1:]), np.float32)
     volume = np.zeros((planes, len(labels) + 1))
@@ -98,14 +98,24 @@ def sensitivity(problem: Problem, state: State, team: Workers) -> tuple[Sensitiv
     where = np.zeros((planes, *cubes), np.int64)
     team.run(
         _losses, problem.planes, codes.size, out, volume, area, lost, most, where,
-        team.to_numpy(state.x), codes, problem.pairs, _crossing(problem), problem.drops,
-        half, np.array([h / spacing[0] for h in spacing]), along, row, count,
+        *solution(problem, state, team), along, row, count,
     )  # fmt: skip
     tables = [
         np.concatenate(problem.halo.ring.collect(table[1:-1]))
         for table in (volume, area, lost, most, where)
     ]
     return _together(problem, state, labels, tables), out
+
+
+def solution(problem: Problem, state: State, team: Workers) -> tuple[Any, ...]:
+    """Potential, codes and conductances, from `x` to `scale` of the kernels, to find fluxes with."""
+    spacing = problem.drive.spacing
+    with np.errstate(divide="ignore"):
+        half = 0.5 / problem.found.values
+    return (
+        team.to_numpy(state.x), problem.codes, problem.pairs, _crossing(problem), problem.drops,
+        half, np.array([h / spacing[0] for h in spacing]),
+    )  # fmt: skip
 
 
 def _crossing(problem: Problem) -> F64:
@@ -164,6 +174,25 @@ def _worst(tables: Sequence[NDArray[Any]], whole: float) -> tuple[Bottleneck, ..
 
 
 @_kernel
+def face_flux(
+    side: int, z: int, y: int, i: int, x: F64, codes: U8, pairs: F64, drops: F64, scale: F64
+) -> tuple[int, int, float]:
+    """Axis of a face of a voxel, the code beyond it, and the flux through it along the axis.
+
+    Faces 0 and 1 are below and above the voxel along the first axis, and so on; the arrays are those
+    of `tim3d.kernels.conduction.local_flux.flux_size`.
+    """
+    axis, up = side // 2, side % 2
+    step = 2 * up - 1
+    dz, dy, dx = step * (axis == 0), step * (axis == 1), step * (axis == 2)
+    other = codes[z + dz, y + dy, i + dx]
+    fall = step * (x[z, y, i] - x[z + dz, y + dy, i + dx])
+    if axis == 0:
+        fall += drops[z + up]
+    return axis, other, pairs[axis, codes[z, y, i], other] * fall * scale[axis]
+
+
+@_kernel
 def _losses(
     start: int,
     stop: int,
@@ -212,22 +241,15 @@ def _losses(
     for z in range(start, stop):
         for y in range(1, x.shape[1] - 1):
             for i in range(1, x.shape[2] - 1):
-                own, here = codes[z, y, i], x[z, y, i]
+                own = codes[z, y, i]
                 if own == 0:
                     continue
                 inside, between = 0.0, 0.0
                 for side in range(6):
-                    axis, up = side // 2, side % 2
-                    step = 2 * up - 1
-                    dz, dy, dx = step * (axis == 0), step * (axis == 1), step * (axis == 2)
-                    other = codes[z + dz, y + dy, i + dx]
-                    fall = step * (here - x[z + dz, y + dy, i + dx])
-                    if axis == 0:
-                        fall += drops[z + up]
-                    flux = pairs[axis, own, other] * fall * scale[axis]
+                    axis, other, flux = face_flux(side, z, y, i, x, codes, pairs, drops, scale)
                     inside += half[own, axis] * flux * flux
                     # Each face once: of the voxel above it, and below an electrode.
-                    if up == 0 or other >= count:
+                    if side % 2 == 0 or other >= count:
                         over = crossing[axis, own, other] * flux * flux
                         if over > 0:
                             between += over

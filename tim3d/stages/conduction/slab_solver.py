@@ -30,6 +30,7 @@ from tim3d.kernels.conduction.solver import Drive, Problem, State
 from tim3d.kernels.conduction.surroundings import as_particles
 from tim3d.kernels.conduction.thread_pool import Team, Workers
 from tim3d.stages.conduction.interfaces import record_of, refuse_apart
+from tim3d.stages.conduction.particle_tables import NAMES, write_tables
 from tim3d.storage import scratch as arrays
 from tim3d.storage import store
 
@@ -104,6 +105,11 @@ class Case:
     def path(self, name: str) -> str:
         """Path of a scratch array of this solution."""
         return f"{self.scratch}/{self.axis}_{self.every}_{name}"
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """Paths of the tables of single particles and contacts."""
+        return {name: self.path(name) for name in NAMES}
 
     def __call__(self, seat: Seat) -> dict[str, Any]:
         """Solve the slab of one rank.
@@ -212,6 +218,8 @@ class Case:
                 array = scratch(self, ring, name, self.turned, "float32")
                 for plane, values in zip(found.owned, part, strict=True):
                     array[plane] = values
+        if ring.rank == 0 and found.single is not None:
+            write_tables(self.sample, self.tables, found.single, self.order)
         ring.collect(None)
 
 
@@ -244,6 +252,7 @@ def numbers(found: Conduction, drive: Drive) -> dict[str, Any]:
         record |= record_of(found.areas, drive.spacing)
     if found.sensitivity is not None:
         record["sensitivity"] = _losses(found.sensitivity, drive)
+        record["tables"] = found.single is not None
     if found.local is not None:
         record["local"] = {name: values[1:].tolist() for name, values in vars(found.local).items()}
     return record

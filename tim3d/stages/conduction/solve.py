@@ -38,6 +38,7 @@ from tim3d.stages.conduction.job import (
     chosen_physics,
     typed_conductivity,
 )
+from tim3d.stages.conduction.particle_tables import read_tables
 from tim3d.stages.conduction.slab_solver import THICK, Case
 from tim3d.stages.conduction.tilted import warn_of_tilted
 from tim3d.stages.shared.draws import with_draws
@@ -134,8 +135,8 @@ def solve(
         none.
     keep_sensitivity : bool
         Write the derivative of the result by the conductivity of each voxel, and list the worst
-        bottlenecks. With shares of phases, interfaces and contacts, as float32 fields
-        ``FIELD_sensitivity_z...``; faces must be outer.
+        bottlenecks. With shares of phases, interfaces and contacts, and with `particles` of each of
+        them, as float32 fields ``FIELD_sensitivity_z...``; faces must be outer.
     units : str
         Unit of the conductivities: W m-1 K-1, m2 s-1, or 1 for relative ones.
     out : str
@@ -319,6 +320,9 @@ def _solve(job: Job, workers: int, options: Options) -> None:
         if every == 1:
             _log_result(job, axis, found)
     fine, coarse = ({a: r for (a, n), r in records.items() if n == every} for every in (1, 2))
+    for axis, record in fine.items():
+        if record.get("tables"):
+            fine[axis] = record | {"single": read_tables(job.sample, job.case(axis, 1).tables)}
     warn_of_contacts(next(iter(fine.values())))
     labels = job.labels
     assert labels.phases is not None
@@ -340,6 +344,8 @@ def _lacks(job: Job, case: Case, found: Mapping[str, Any]) -> bool:
     parts = {"flux": "local", "sensitivity": "sensitivity"}
     wanted = {part for kind, part in parts.items() if kind in case.keeps}
     if found["percolates"] and not wanted <= set(found):
+        return True
+    if found.get("tables") and not all(_is_left(job.sample, p) for p in case.tables.values()):
         return True
     axis = AXES[case.axis]
     gone = [kind for kind in case.keeps if not _is_left(job.sample, case.path(kind))]
