@@ -131,6 +131,10 @@ class Phases(Mapping[str, int]):
     def __repr__(self) -> str:
         return f"Phases({', '.join(f'{name}={code}' for name, code in self._codes.items())})"
 
+    def __str__(self) -> str:
+        """As it is typed, ``pore=0,solid=1``."""
+        return ",".join(f"{name}={code}" for name, code in self._codes.items())
+
 
 def _check(name: str, code: int) -> None:
     if isinstance(code, bool) or not hasattr(code, "__index__"):

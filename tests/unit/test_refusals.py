@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fields: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
         "raw": (grey, {}),
         "phase": ((grey > 120).astype(np.uint8), {"phases": Phases(pore=0, solid=1)}),
+        "other": ((grey > 130).astype(np.uint8), {"phases": Phases(pore=0, solid=1)}),
         "numbers": (
             np.where(grey > 120, 1 + grey % 5, 0).astype(np.uint32),
             {"convert": "objects"},
@@ -55,11 +57,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pictures = {
         "grey/a.tif": grey[0], "grey/b.tif": grey[1], "masks/a.tif": (grey[0] > 99).astype(np.uint8),
         "masks/b.tif": (grey[1] > 99).astype(np.uint8), "colour/a.png": np.dstack([grey[0], grey[1], grey[2]]),
-        "full/a.tif": grey[0],
+        "full/a.tif": grey[0], "float/a.tif": grey[0].astype(np.float32), "one/a.tif": (grey[0] > 99).astype(np.uint8),
+        "small/a.tif": (grey[0, :6] > 99).astype(np.uint8), "small/b.tif": (grey[1, :6] > 99).astype(np.uint8),
     }  # fmt: skip
     for name, picture in pictures.items():
         (here / name).parent.mkdir(exist_ok=True)
         Image.fromarray(picture).save(here / name)
+    rows = [f"s{i},{0.1 + 0.01 * i},{1 + 0.1 * i},{5 - 0.2 * i}" for i in range(12)]
+    (here / "t.csv").write_text("\n".join(["sample,porosity,tau,k", *rows]))
+    (here / "bad.csv").write_bytes(b"\xff\xfea,b")
+    (here / "short.txt").write_text("0,.3\n1,.2\n")
+    (here / "s2.txt").write_text("0,.9\n1,.2\n2,.1\n3,.1\n4,.1\n")
     return here
 
 
@@ -102,37 +110,9 @@ STEPS: dict[str, tuple[str, Call]] = {
         ),
     ),
 }
-PACKED = (
-    "generate n.zarr --kind packed --shape 8,8,8 --voxel-size 9,9,9 --diameter-nm 20 --loading .2"
-)
-SPINODAL = "generate n.zarr --kind spinodal --shape 8,8,8 --voxel-size 9,9,9 --wavelength-nm 60"
-OTSU = "segment-images grey out --method multi-otsu --phases a=0,b=1,c=2"
-SHELL = {
-    "prepare SAMPLE brightness --block 2,4,4": "is not made of whole shards",
-    "embed SAMPLE --field phase --model m": "embed needs grey values",
-    "render SAMPLE m --field phase": "m is not an imaging model",
-    "points SAMPLE p --patch 2": "--patch 2 from 3 to 999",
-    "count-points SAMPLE t.csv --field raw": "holds no labels of phases",
-    "count-points SAMPLE t.csv --level 2": "--level 2 is between 0 and 1",
-    "calibrate SAMPLE --truth phase --distance 0": "is not a length in nm",
-    "sample-labels SAMPLE --draws 1": "--draws 1 is from 2 to",
-    "segment SAMPLE --model m --passes 1 --uncertainty dropout": "--passes 1 is 2 or more",
-    "annotate-instances SAMPLE numbers --width 0": "--width 0 is not a length in nm",
-    "train-strokes SAMPLE m --labels raw": "needs a grey field and a label field",
-    "train SAMPLE m --labels raw": "needs a grey field and a label field",
-    "geodesic SAMPLE --phases pore --seeds phase,solid --directions +z": "leave out --directions",
-    "geodesic SAMPLE --phases pore --seeds phase,solid --richardson": "with seeds tortuosity is not computed",
-    PACKED.replace("--shape 8", "--shape 0"): "has no voxels",
-    f"{PACKED} --cell-nm 90,90,90 --periodic": "leave out --cell-nm or --periodic",
-    f"{PACKED} --sizes 20=1": "grains need either",
-    f"{SPINODAL} --fractions a=.3,b=.3,c=.4": "two phases, and 3 are named",
-    "measure-images grey --pixel-size 5 --in-pixels": "changes nothing with --in-pixels",
-    "segment-images grey out --method fixed --thresholds 9,5 --phases a=0,b=1,c=2": "not ascending",
-    f"{OTSU} --values black-white": "is for two phases; there are 3",
-    "train-images grey masks m --phases a=0,b=1 --pixel-size 0": "--pixel-size 0 is not a length in nm",
-    "evaluate-images masks masks --phases a=0,b=1 --tolerance -1": "--tolerance -1 is not a number of pixels",
-    "simulate full --shape 4,16,16": "holds other files; give the name of a new folder",
-}
+# What is typed, without the name of the program, and a part of what is answered.
+with (Path(__file__).parents[1] / "refusals.csv").open(newline="") as table:
+    SHELL = {row["command"]: row["answer"] for row in csv.DictReader(table)}
 SPHERES = Grains((100.0,), (1.0,))
 LONG = Grains((100.0,), (1.0,), 2.0)
 GREY = Normalisation("volume", (0.0,), (1.0,))

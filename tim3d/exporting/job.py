@@ -105,9 +105,13 @@ class Export(ABC):
             return True
         _refuse_foreign(asked, found)
         if not asked.options.overwrite:
+            held = (
+                "holds another export, or an earlier version of this one"
+                if found
+                else f"a {asked.format.name} file does not say whether tim3d wrote it"
+            )
             raise MixedRunError(
-                f"{target} exists and holds another export, or an earlier version of this one. "
-                "Give another name, or replace it: --overwrite"
+                f"{target} exists, and {held}. Give another name, or, if it may go: --overwrite"
             )
         return False
 

@@ -30,7 +30,7 @@ def _field(sample: str, name: str) -> str:
 
     field = store.read_field(sample, name)
     edges, size = "x".join(map(str, field.shape)), "x".join(f"{s:g}" for s in field.spacing_nm)
-    phases = f", {dict(field.phases)}" if field.phases else ""
+    phases = f", phases {field.phases}" if field.phases else ""
     return (
         f"{edges} {field.dtype}, voxel {size} nm, shard {'x'.join(map(str, field.shard))}{phases}"
     )

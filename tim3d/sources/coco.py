@@ -8,6 +8,7 @@ Lin et al., ECCV (2014) (COCO). DOI 10.48550/arXiv.1405.0312
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,8 @@ def open_coco(path: Path, wanted: Wanted) -> CocoFile:
     Raises
     ------
     InputError
-        If images differ in size, or an annotation belongs to none or cannot be drawn.
+        If images differ in size or have more than 65535 annotations, or an annotation belongs to none or
+        cannot be drawn.
     """
     with reading(path):
         found = json.loads(path.read_bytes())
@@ -73,6 +75,7 @@ def open_coco(path: Path, wanted: Wanted) -> CocoFile:
             raise InputError(
                 f"{path}: annotation {number + 1} has no image or no segmentation: polygons, or counts and size"
             )
+    _refuse_too_many(path, found["annotations"])
     remark = _overlaps(found["annotations"])
     (size,) = sizes
     return CocoFile(
@@ -86,6 +89,14 @@ def open_coco(path: Path, wanted: Wanted) -> CocoFile:
     )
 
 
+def _refuse_too_many(path: Path, annotations: Sequence[Mapping[str, Any]]) -> None:
+    for image, masks in Counter(one["image_id"] for one in annotations).most_common(1):
+        if masks > MOST:
+            raise InputError(
+                f"{path}: image {image} has {masks} masks, and {MOST} of a slice can be numbered. Cut the image"
+            )
+
+
 def _overlaps(annotations: Sequence[Mapping[str, Any]]) -> str:
     scored = sum("score" in one for one in annotations)
     if scored and scored < len(annotations):
@@ -97,8 +108,6 @@ def _slice(found: Mapping[str, Any], z: int, shape: tuple[int, int]) -> NDArray[
     """Numbers of the objects of an image."""
     image = found["images"][z]["id"]
     masks = [one for one in found["annotations"] if one["image_id"] == image]
-    if len(masks) > MOST:
-        raise InputError(f"slice {z} has {len(masks)} masks, and {MOST} can be numbered")
     drawn = [bits_of(one["segmentation"], shape) for one in masks]
     scores = [float(one.get("score", -1)) for one in masks]
     rank = [

@@ -86,8 +86,10 @@ def _axis_names(image: Mapping[str, Any], count: int) -> tuple[str, ...]:
     return tuple(str(axis.get("name") if isinstance(axis, Mapping) else axis) for axis in axes)
 
 
-def level_size_nm(level: Level) -> VoxelSize:
+def level_size_nm(level: Level, where: str) -> VoxelSize:
     """Voxel size along z, y and x in nm: the level's scale times the image's, axis by axis.
+
+    `where` names the level in messages.
 
     Raises
     ------
@@ -95,8 +97,8 @@ def level_size_nm(level: Level) -> VoxelSize:
         If a transformation is not a scale or a translation, or has not one number an axis.
     """
     axes = level.image.get("axes") or []
-    scale = _scale(level.entry, len(level.axes), level.path)
-    whole = _scale(level.image, len(level.axes), level.path)
+    scale = _scale(level.entry, len(level.axes), where)
+    whole = _scale(level.image, len(level.axes), where)
     sizes = {
         str(axis["name"]).lower(): positive_nm(length * factor, str(axis.get("unit", "")))
         for axis, length, factor in zip(axes, scale, whole, strict=False)
@@ -115,13 +117,13 @@ def _scale(holder: Mapping[str, Any], count: int, where: str) -> list[float]:
         kind, numbers = str(step.get("type")), step.get("scale") or []
         if kind not in _KNOWN_STEPS or (kind == "scale" and not numbers):
             raise InputError(
-                f"level {where} has the transformation {kind!r}; tim3d reads scales and translations, with their "
+                f"{where} has the transformation {kind!r}; tim3d reads scales and translations, with their "
                 "numbers in place. Write the image again with a scale"
             )
         if kind == "scale":
             if len(numbers) != count:
                 raise InputError(
-                    f"level {where} has {len(numbers)} scales for {count} axes; write its metadata again"
+                    f"{where} has {len(numbers)} scales for {count} axes; write its metadata again"
                 )
             product = [a * float(b) for a, b in zip(product, numbers, strict=True)]
     return product

@@ -211,7 +211,9 @@ def _source(location: str, array: Any, level: Level | None, wanted: Wanted) -> Z
     else:
         picks.chosen({}, where)
         layout = Layout(places_in_order(array.shape, array.dtype, where))
-    found = Lattice(level_size_nm(level)) if level else _lattice(location, array, names, where)
+    found = (
+        Lattice(level_size_nm(level, where)) if level else _lattice(location, array, names, where)
+    )
     beside = any(found.voxel_size_nm) or found.positions_nm
     return ZarrArray(
         shape=ordered_shape(array.shape, layout.places, where),

@@ -433,5 +433,5 @@ def _refuse_unknown_codes(labels: np.ndarray, phases: Phases, name: str, first: 
     if unknown:
         raise InputError(
             f"field {name!r} has the codes {unknown} in slices {first} to {first + len(labels) - 1}, "
-            f"but the phases are {dict(phases)}. Name every code: --phases name=code,..."
+            f"but the phases are {phases}. Name every code: --phases name=code,..."
         )

@@ -14,6 +14,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import BinaryIO
 
@@ -164,6 +165,32 @@ def replacing(path: str | Path, *, durable: bool = True, kept: str = KEPT) -> It
             remove_file(half)
         if durable:
             flush(target)
+
+
+def refuse_other_files(folder: Path, what: str, own: str = "") -> None:
+    """Refuse a folder for files of ours that holds others, among which ours would lie.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder to be written, which need not be there.
+    what : str
+        What is written into it, for messages: "masks".
+    own : str
+        Pattern (`fnmatch`) of files that an earlier run may have left there, besides temporary ones.
+
+    Raises
+    ------
+    ArgumentError
+        If it is a file, or holds a file of another name.
+    """
+    if folder.is_file():
+        raise ArgumentError(f"{folder} is a file, and a folder of {what} is written: name another")
+    names = [one.name for one in folder.iterdir()] if folder.is_dir() else []
+    if any(not fnmatch(name, own) and not name.endswith(".partial") for name in names):
+        raise ArgumentError(
+            f"{folder} holds other files, and {what} would lie among them; give the name of a new folder"
+        )
 
 
 def make_folder(folder: Path) -> None:

@@ -40,7 +40,7 @@ def check_conductivities(conductivity: Mapping[int, Conductivity]) -> dict[int, 
     >>> check_conductivities({0: 0, 1: (4, 2, 2)})
     {0: (0.0, 0.0, 0.0), 1: (4.0, 2.0, 2.0)}
     """
-    values = {int(label): _diagonal(int(label), k) for label, k in conductivity.items()}
+    values = {int(label): diagonal(f"label {label}", k) for label, k in conductivity.items()}
     above = [part for k in values.values() for part in k if part > 0]
     if above and max(above) > LARGEST_CONTRAST * min(above) * (1 + 1e-9):
         raise ArgumentError(
@@ -59,20 +59,34 @@ def check_labels(counts: NDArray[np.int64], conductivity: Mapping[int, Diagonal]
         )
 
 
-def _diagonal(label: int, k: Conductivity) -> Diagonal:
+def diagonal(what: str, k: Conductivity) -> Diagonal:
+    """Return the conductivities along z, y, x, or raise if one is out of range.
+
+    Parameters
+    ----------
+    what : str
+        For messages: a label or a phase.
+    k : float or three floats
+        0 or positive, and positive along all three axes or along none.
+
+    Raises
+    ------
+    ArgumentError
+        If it is negative, nan, infinite, or 0 along some axes only.
+    """
     parts = [float(part) for part in k] if isinstance(k, Sequence) else [float(k)] * 3
     if len(parts) != 3:
         raise ArgumentError(
-            f"conductivity of label {label} has {len(parts)} numbers; give one, or one for z, y and x"
+            f"conductivity of {what} has {len(parts)} numbers; give one, or one for z, y and x"
         )
     for part in parts:
         if not 0 <= part < math.inf:
             raise ArgumentError(
-                f"conductivity of label {label} is {part}; it must be 0 or positive, and finite"
+                f"conductivity of {what} is {part}; it must be 0 or positive, and finite"
             )
     if 0 < sum(part > 0 for part in parts) < 3:
         raise ArgumentError(
-            f"conductivity of label {label} is {parts}; 0 along some axes only is not solved. Use a small value there, "
+            f"conductivity of {what} is {parts}; 0 along some axes only is not solved. Use a small value there, "
             f"for example {max(parts) / LARGEST_CONTRAST:g}"
         )
     return parts[0], parts[1], parts[2]

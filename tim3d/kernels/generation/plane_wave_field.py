@@ -77,7 +77,9 @@ class LevelCut:
             or self.seed < 0
         ):
             raise ArgumentError(
-                f"a level cut needs 0 < solid_fraction < 1, correlation_nm > 0, waves >= 8 and seed >= 0, got {self}"
+                "a level cut needs a solid fraction between 0 and 1, a correlation length above 0 nm, 8 waves or more "
+                f"and a seed from 0: got {self.solid_fraction:g}, {self.correlation_nm:g} nm, {self.waves} waves and "
+                f"seed {self.seed}"
             )
 
     @property

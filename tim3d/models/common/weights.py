@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Kind = Literal["segmentation", "generator", "surrogate", "translator", "diffusion", "training"]
+# What torch and pickle raise, besides `UnpicklingError` and `OSError`, on bytes that are not theirs.
+UNREADABLE = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    ImportError,
+    struct.error,
+)
 _BLANK = "0" * 64
 _FIELD = b'"sha256":"'
 _USE: dict[Kind, str] = {

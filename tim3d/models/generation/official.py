@@ -27,6 +27,7 @@ from torch import Tensor
 
 from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.kernels.generation.architecture import KERNEL, STRIDE, Architecture, Kind, Output
+from tim3d.models.common.weights import UNREADABLE
 from tim3d.models.generation.export import GeneratorDescription, save_generator
 from tim3d.models.generation.slicegan import Generator
 from tim3d.phases import Phases
@@ -184,13 +185,9 @@ def read_parameters(path: Path) -> Official:
         ) from error
     except (
         pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        IndexError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ) as error:
+        MemoryError,
+        *UNREADABLE,
+    ) as error:  # a frame may promise any size
         raise CheckpointError(f"{path} is not a SliceGAN parameter file: {error}") from error
     if not _is_lists(values):
         raise CheckpointError(
@@ -230,7 +227,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}; check its path") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, *UNREADABLE) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path} is not a SliceGAN checkpoint: {first}") from error
     if not isinstance(state, Mapping) or not all(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tim3d.errors import CheckpointError
+from tim3d.models.common.weights import UNREADABLE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -135,7 +136,7 @@ def _pickled(path: Path) -> Any:
             f"({_first_line(error)}). Export its weights alone: in micro-sam with "
             "micro_sam.util.export_custom_sam_model, else with torch.save(model.state_dict(), ...)"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise CheckpointError(f"{path} is not a file of weights: {_first_line(error)}") from error
 
 

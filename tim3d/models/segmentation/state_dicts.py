@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tim3d.errors import CheckpointError
+from tim3d.models.common.weights import UNREADABLE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,15 +108,7 @@ def _pickled(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_code(path, str(error))) from error
-    except (
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        IndexError,
-    ) as error:
+    except UNREADABLE as error:
         if "TorchScript" in str(error):
             raise CheckpointError(_code(path, "TorchScript")) from error
         raise CheckpointError(

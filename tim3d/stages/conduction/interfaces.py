@@ -139,10 +139,10 @@ def _check_particles(sample: str, labels: Field, name: str, interface: Interface
             f"add --interface {first}:{first}=1e5"
         )
     found = store.complete_field(sample, name, "label")
-    if np.dtype(found.dtype).kind not in "iu":
+    if not (found.labels or found.may_number):
         raise ArgumentError(
-            f"field {name!r} holds {found.dtype}; particles are numbered by integers, as those of "
-            "tim3d label --keep"
+            f"field {name!r} holds grey values of {found.dtype}; particles are numbered by integers, as those of "
+            "tim3d label --keep, or of tim3d ingest --convert objects"
         )
     refuse_unlike(sample, labels, found)
 

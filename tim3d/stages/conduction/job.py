@@ -11,7 +11,7 @@ from tim3d.engine import Ledger
 from tim3d.errors import ArgumentError
 from tim3d.kernels.conduction.coding import InterfaceArea
 from tim3d.kernels.conduction.conduction import PERFECT, Physics
-from tim3d.kernels.conduction.material import Conductivity, check_conductivities
+from tim3d.kernels.conduction.material import Conductivity, check_conductivities, diagonal
 from tim3d.spelling import suggestion
 from tim3d.stages.conduction.interfaces import NM, chosen_interface
 from tim3d.stages.conduction.slab_solver import Case
@@ -255,6 +255,8 @@ def _by_code(labels: Field, conductivity: Mapping[str, Conductivity]) -> dict[in
             f"{wrong}; {labels.name!r} has the phases {', '.join(labels.phases)}. "
             f"Give each one, 0 for an insulator: --conductivity {example}"
         )
+    for name, k in conductivity.items():
+        diagonal(name, k)  # refused by its name; below, codes are all that is known
     by_code = {labels.phases[name]: k for name, k in conductivity.items()}
     if not any(max(k) for k in check_conductivities(by_code).values()):
         example = ",".join(f"{name}={int(not place)}" for place, name in enumerate(labels.phases))

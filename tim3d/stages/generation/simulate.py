@@ -21,7 +21,12 @@ from tim3d.sources import PlannedStack
 from tim3d.sources.units import edges_given, refuse_mistyped
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import schema
-from tim3d.storage.outputs import make_folder, remove_abandoned, replacing
+from tim3d.storage.outputs import (
+    make_folder,
+    refuse_other_files,
+    remove_abandoned,
+    replacing,
+)
 from tim3d.storage.removal import remove_file
 from tim3d.typed import Folder, Shape, VoxelSize
 
@@ -154,8 +159,8 @@ class Simulation:
     def _is_there(self) -> bool:
         """Whether the folder holds this whole simulation; refuse another without `overwrite`."""
         marked = self._marked()
-        if not marked and self.target.is_dir() and any(self.target.iterdir()):
-            raise ArgumentError(f"{self.target} holds other files; give the name of a new folder")
+        if not marked:
+            refuse_other_files(self.target, "slices")
         if self.overwrite or not marked:
             return False
         if marked.removesuffix(UNFINISHED) != self.recipe:

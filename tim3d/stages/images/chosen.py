@@ -27,6 +27,8 @@ from tim3d.models.segmentation.stroke_forest import KIND as STROKES
 from tim3d.models.segmentation.stroke_forest import StrokeForest, StrokeModel, model_of
 from tim3d.models.segmentation.thresholds import Thresholds
 from tim3d.phases import Phases
+from tim3d.sources.image import read_pixels
+from tim3d.sources.image_files import read_header
 
 # Bytes for each pixel of an image while it is read, cut at thresholds and written: two copies of up
 # to 16 bits, a blur in 32 bits, labels, codes and the file.
@@ -294,6 +296,25 @@ def codes_of(
             "classes as another: --merge shine_through=pore"
         )
     return np.array([phases[name] for name in counted], np.uint8)
+
+
+def check_grey(path: Path, *, to_8_bit: bool) -> None:
+    """Refuse an image that has no grey values, by its header; pixels are read only where that says no.
+
+    Raises
+    ------
+    InputError
+        As `as_grey`.
+    """
+    try:
+        header = None if path.suffix.lower() == ".npy" else read_header(path)
+    except InputError:  # in colour, perhaps of three equal channels
+        header = None
+    if header is None or header.pages != 1:
+        pixels = read_pixels(path)
+        as_grey(pixels.values, path, to_8_bit=to_8_bit, palette=pixels.palette)
+    else:
+        as_grey(np.empty((1, 1), header.dtype), path, to_8_bit=to_8_bit, palette=header.palette)
 
 
 def as_grey(values: NDArray[Any], path: Path, *, to_8_bit: bool, palette: bool) -> Grey:

@@ -78,20 +78,12 @@ class Masks:
         MixedRunError
             If it holds masks that were made with other arguments.
         """
-        if self.folder.is_file():
-            raise ArgumentError(
-                f"{self.folder} is a file, and a folder of masks is written: name another"
-            )
         outputs.check_target(self.folder / RECORD, KIND, makes_folder=self.folder.parent.is_dir())
         refuse_unwritable(self.folder)
-        if not self.folder.is_dir() or not any(self.folder.iterdir()):
-            return
-        known = read_record(self.folder)
+        known = read_record(self.folder) if self.folder.is_dir() else None
         if known is None:
-            raise ArgumentError(
-                f"{self.folder} holds other files, and masks would lie among them; give the name of a new folder"
-            )
-        if overwrite:
+            outputs.refuse_other_files(self.folder, "masks")
+        if known is None or overwrite:
             return
         if known["fingerprint"] != self.fingerprint:
             raise MixedRunError(

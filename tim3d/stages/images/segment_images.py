@@ -31,6 +31,7 @@ from tim3d.stages.images.chosen import (
     ByLocalThreshold,
     PerImage,
     as_grey,
+    check_grey,
     codes_of,
     maps_of,
     of_model,
@@ -266,15 +267,17 @@ class Segmenting:
         left = self._left()
         if not left:
             return []
-        needed = self._refuse_beyond_memory(left)
+        needed = self._check(left)
         does = (
             f"{len(left)} of {len(self.images)} images left, into {self.masks.folder}; peak {size_text(needed)} for "
             "the largest"
         )
         return [Outline("segment-images", does)]
 
-    def _refuse_beyond_memory(self, left: Mapping[str, Path]) -> int:
-        """Bytes that the largest image needs; raise `MemoryPlanError` if they are not free."""
+    def _check(self, left: Mapping[str, Path]) -> int:
+        """Bytes that the largest image needs; refuse images that are not grey, and more than is free."""
+        for path in left.values():
+            check_grey(path, to_8_bit=self.to_8_bit)
         needed, path = max((self.chosen.bytes_for(shape_of(path)), path) for path in left.values())
         if needed > (there := available_memory()):
             raise MemoryPlanError(
@@ -290,7 +293,7 @@ class Segmenting:
         self.masks.load(overwrite=self.overwrite)
         left = self._left()
         if left:
-            self._refuse_beyond_memory(left)
+            self._check(left)
         if left or self.overwrite:
             self.masks.begin()
         self._warn_of_learnt(left)

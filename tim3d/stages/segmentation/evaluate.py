@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -132,6 +132,7 @@ def evaluate(
         )  # fmt: skip
         does = f"compares {', '.join(map(repr, (field, *named)))} with {truth!r}"
         return after_making(made, again, does)
+    _refuse_itself((field, *named), truth)
     others = tuple(store.complete_field(sample, one, "segment") for one in named)
     node = partial(result_name, f"{field}_evaluation", truth=(truth, "truth"), baseline=(named, ()))
     resampling = Resampling(resamples, level, seed, run)
@@ -288,8 +289,8 @@ def _common_names(fields: Sequence[Judged], true: Field) -> tuple[str, ...]:
         seen = {merge.get(name, name) for name in one.field.phases or ()}
         if not names or seen != set(names):
             raise ArgumentError(
-                f"{one.field.name!r} has the phases {', '.join(sorted(seen))}, {true.name!r} has "
-                f"{', '.join(sorted(names))}. " + _naming(sorted(seen - set(names)), names)
+                f"{one.field.name!r} has {_listed(seen)}, {true.name!r} has {_listed(names)}. "
+                + _naming(sorted(seen - set(names)), names)
             )
     return names
 
@@ -303,6 +304,18 @@ def _check_stack(judged: Judged, true: Field) -> None:
             f"--merge names {', '.join(strange)}, and {field.name!r} has the phases "
             f"{', '.join(field.phases or ())}: leave out what it does not have"
         )
+
+
+def _refuse_itself(fields: Sequence[str], truth: str) -> None:
+    """Refuse to judge a field by itself, which would find it faultless."""
+    if truth in fields:
+        raise ArgumentError(
+            f"{truth!r} would be judged by itself: --truth names the field of true labels"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return f"the phases {', '.join(sorted(names))}" if names else "no phases"
 
 
 def _naming(strange: Sequence[str], names: Sequence[str]) -> str:

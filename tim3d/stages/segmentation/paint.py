@@ -120,10 +120,7 @@ def _painting(sample: str, folder: Path, grey: Field, base: Field | None, seen: 
         phases,
     )
     if not (folder / RECORD).is_file():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise ArgumentError(
-                f"{folder} holds other files, and images would lie among them; give the name of a new folder"
-            )
+        outputs.refuse_other_files(folder, "images")
         return new
     known = read_painting(folder)
     if known.question() != new.question():

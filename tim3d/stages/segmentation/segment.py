@@ -286,8 +286,8 @@ def _check_method(method: str, given: Sequence[float] | None, phases: Phases) ->
     expected = _classes(method, given, phases)
     if len(phases) != expected or expected < 2:
         cure = {
-            "otsu": "For more phases: --method multi-otsu",
-            "adaptive": "For more phases: --method multi-otsu",
+            "otsu": "Name two, pore=0,solid=1, or for more phases: --method multi-otsu",
+            "adaptive": "Name two, pore=0,solid=1, or for more phases: --method multi-otsu",
             "multi-otsu": "Name two phases or more: --phases pore=0,solid=1",
             "fixed": "Name one phase more than there are --thresholds",
         }

@@ -141,10 +141,12 @@ class Shown:
     def _is_there(self) -> bool:
         """Whether these points are there, with answers or without; refuse others."""
         awaited = expected("field", f"{self.sample}/{self.grey.name}")
+        mark = self.folder / MARK_FILE
+        if not mark.exists():
+            outputs.refuse_other_files(self.folder, "images of points", "point_*.png")
         if not self.table.exists() or self.overwrite or awaited:
             return False
-        mark = self.folder / MARK_FILE
-        if not mark.exists() or mark.read_text() != self._mark:
+        if mark.read_text() != self._mark:
             raise MixedRunError(
                 f"{self.table} holds other points. Choose another folder, or replace them and their answers with "
                 "--overwrite"

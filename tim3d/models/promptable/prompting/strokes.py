@@ -57,7 +57,7 @@ class Strokes(FromField):
         painted = tuple((n, c) for n, c in field.phases.items() if n != UNPAINTED and c != 0)
         if not painted:
             raise InputError(
-                f"field {self.field!r} has the phases {dict(field.phases)}: one besides the code 0, which is not "
+                f"field {self.field!r} has the phases {field.phases}: one besides the code 0, which is not "
                 "painted"
             )
         fingerprint = store.fingerprint_of(sample, self.field)
