@@ -57,11 +57,15 @@ def flat(pressed: RoughContact) -> float:
     return spots_resistance(overlap, (h, h), (1.0, 1.0), (depth, depth))
 
 
-def conductances(edge: int, pressure: float, seed: int, depth: int) -> list[float]:
-    """Conductances of a contact in all ways, over k m / sigma."""
+def conductances(
+    edge: int, pressure: float, seed: int, depth: int, ways: Sequence[str] = WAYS
+) -> list[float]:
+    """Conductances of a contact in all ways, or of its flat spots only, over k m / sigma."""
     coarse, fine = (contact(edge, refined, pressure, seed, depth) for refined in (1, 2))
-    first, second = solved(coarse), solved(fine)
     scale = fine.rms_nm / fine.mean_slope
+    if ways != WAYS:
+        return [scale / flat(fine)]
+    first, second = solved(coarse), solved(fine)
     return [scale / r for r in (first, second, 2 * second - first, flat(fine))]
 
 
@@ -74,14 +78,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--pressures", type=float, nargs="+", default=PRESSURES)
+    parser.add_argument(
+        "--flat", action="store_true", help="only the spots between flat bodies: seconds a contact"
+    )
     given = parser.parse_args(arguments)
+    ways = WAYS[-1:] if given.flat else WAYS
     print(
-        "| P/H | spot radius, voxels | " + " | ".join(WAYS) + " |\n|---|---|" + "---|" * len(WAYS)
+        "| P/H | spot radius, voxels | " + " | ".join(ways) + " |\n|---|---|" + "---|" * len(ways)
     )
     table = []
     for pressure in given.pressures:
         rows = [
-            conductances(given.edge, pressure, seed, given.depth) for seed in range(given.seeds)
+            conductances(given.edge, pressure, seed, given.depth, ways)
+            for seed in range(given.seeds)
         ]
         table.append(rows)
         one = contact(given.edge, 1, pressure, 0, given.depth)
@@ -90,13 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         means, errors = np.mean(rows, 0) / law, np.std(rows, 0) / law / math.sqrt(len(rows))
         cells = " | ".join(f"{m:.3f} ± {e:.3f}" for m, e in zip(means, errors, strict=True))
         print(f"| {pressure:g} | {radius:.1f}, {2 * radius:.1f} | {cells} |", flush=True)
-    print("\n" + "\n".join(_fits(np.array(table), np.array(given.pressures))))
+    print("\n" + "\n".join(_fits(np.array(table), np.array(given.pressures), ways)))
 
 
-def _fits(table: np.ndarray, pressures: np.ndarray) -> list[str]:
+def _fits(table: np.ndarray, pressures: np.ndarray, ways: Sequence[str]) -> list[str]:
     """Power laws of each way, of the mean over seeds; the law has its correlation's."""
     lines, x = [f"law: exponent {EXPONENT}, prefactor {PREFACTOR}"], np.log(pressures)
-    for way, name in enumerate(WAYS):
+    for way, name in enumerate(ways):
         values = table[:, :, way]
         exponents = np.polyfit(x, np.log(values), 1)[0]
         exponent, constant = np.polyfit(x, np.log(values.mean(1)), 1)

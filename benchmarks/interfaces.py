@@ -5,7 +5,8 @@ Run as ``python -m benchmarks.interfaces --sizes 24 48 96``.
 Exact or known: six spheres of the neutral size (k of the matrix), one sphere in a cube at three Biot
 numbers (Hasselman and Johnson, at the fraction of the voxels), layers slanted by 45 degrees
 (along their normal), and a disc that joins two half spaces (less what the sides of the box take
-away).
+away). Bands: packed spheres between the closed forms for few spheres and for spheres of all sizes,
+and spheroids along one axis beside those of Nan et al.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from typing import Any
 
 import numpy as np
 import scipy.ndimage as ndi
+from scipy.optimize import brentq
 
+from tim3d.generators import Grains, Packed
+from tim3d.grid import Box
 from tim3d.kernels.conduction.conduction import conduct
+from tim3d.kernels.generation.particles import draw
 
 CENTRES = (
     (0.276, 0.337, 0.696), (0.567, 0.262, 0.458), (0.230, 0.667, 0.393),
@@ -55,10 +60,89 @@ def hasselman_johnson(edge: int, area: str, biot: float) -> float:
     """Relative error of one sphere that fills a tenth of a cube."""
     radius, x = (0.3 / (4 * math.pi)) ** (1 / 3), 1 / biot
     labels = spheres(edge, [(0.5, 0.5, 0.5)], radius)
-    inner = FILLER * (1 + 2 * x) + 2 * MATRIX
-    away = float(labels.mean()) * (FILLER * (1 - x) - MATRIX)
-    exact = MATRIX * (inner + 2 * away) / (inner - away)
+    exact = few_spheres(float(labels.mean()), x)
     return solved(labels, biot * MATRIX / radius, area) / exact - 1
+
+
+def few_spheres(fraction: float, x: float) -> float:
+    """Hasselman and Johnson (doi:10.1177/002199838702100602); x is the Kapitza length over the radius."""
+    inner = FILLER * (1 + 2 * x) + 2 * MATRIX
+    away = fraction * (FILLER * (1 - x) - MATRIX)
+    return MATRIX * (inner + 2 * away) / (inner - away)
+
+
+def spheres_of_all_sizes(fraction: float, x: float) -> float:
+    """Bruggeman with Kapitza (Every et al., doi:10.1016/0956-7151(92)90205-S), x below 1.
+
+    >>> [round(spheres_of_all_sizes(f, 0.1), 3) for f in (0.1, 0.3, 0.5)]
+    [1.258, 2.159, 4.325]
+    """
+    most = FILLER * (1 - x)
+
+    def zero(k: float) -> float:
+        parts = (1 + 2 * x) * math.log(MATRIX / k) + 3 * math.log((k - most) / (MATRIX - most))
+        return parts / (1 - x) - 3 * math.log(1 - fraction)
+
+    return float(brentq(zero, MATRIX * (1 + 1e-12), most * (1 - 1e-12)))
+
+
+def aligned(fraction: float, x: float, aspect: float) -> tuple[float, float]:
+    """Along and across the axis of spheroids (Nan et al., doi:10.1063/1.365209); x of the shorter semi-axis."""
+    p = aspect
+    if p > 1:
+        across = p**2 / (2 * (p**2 - 1)) - p * math.acosh(p) / (2 * (p**2 - 1) ** 1.5)
+    else:
+        across = p**2 / (2 * (p**2 - 1)) + p * math.acos(p) / (2 * (1 - p**2) ** 1.5)
+    gamma = x * ((2 + 1 / p) if p >= 1 else (1 + 2 * p))
+
+    def along(shape: float) -> float:
+        inside = FILLER / (1 + gamma * shape * FILLER / MATRIX)
+        beta = (inside - MATRIX) / (MATRIX + shape * (inside - MATRIX))
+        return MATRIX * (1 + fraction * beta * (1 - shape)) / (1 - fraction * beta * shape)
+
+    return along(1 - 2 * across), along(across)
+
+
+def packed(fraction: float, x: float, aspect: float, edge: int, seed: int) -> tuple[float, ...]:
+    """Fraction of spheroids of 16 voxels, kept 4 apart, and what is solved along z and y.
+
+    Without films of matrix between them particles touch in voxels, and conduct past their interfaces.
+    """
+    direction = (1.0, 0.0, 0.0) if aspect != 1 else (1.0, 1.0, 1.0)
+    wide, (size, film), box = (1.0, 1.0, 1.0), (16.0, 4.0), Box.whole((edge,) * 3)
+    grains = Grains((size + film,), (1.0,), aspect, direction)
+    loading = fraction * (1 + film / size) ** 3
+    particles = Packed(grains, loading, wide, seed, (float(edge),) * 3).particles(box)
+    particles[:, 6] -= film
+    labels = draw(particles, aspect, box, wide)
+    short = size / 2 * aspect ** (2 / 3 if aspect < 1 else -1 / 3)
+    found = [
+        conduct(
+            labels, {0: MATRIX, 1: FILLER}, axis, interface={(0, 1): MATRIX / (x * short)}, cell=True
+        ).conductivity
+        for axis in (0, 1)
+    ]  # fmt: skip
+    return float(labels.mean()), *found
+
+
+def bands(edge: int, seeds: int, x: float = 0.1) -> Iterator[str]:
+    """Rows of packings beside closed forms at the fraction of their voxels."""
+    yield f"\n| k over that of the matrix, x = {x:g}, {edge}³ | solved | closed forms |\n|---|---|---|"
+    for fraction in (0.1, 0.2, 0.3):
+        rows = np.array([packed(fraction, x, 1.0, edge, seed) for seed in range(seeds)])
+        f, k = float(rows[:, 0].mean()), rows[:, 1:]
+        low, high = few_spheres(f, x), spheres_of_all_sizes(f, x)
+        yield (
+            f"| spheres, {f:.3f} | {k.mean():.3f} ± {k.std():.3f} | "
+            f"Hasselman and Johnson {low:.3f}, Every et al. {high:.3f} |"
+        )
+    for aspect in (0.5, 2.0):
+        rows = np.array([packed(0.1, x, aspect, edge, seed) for seed in range(seeds)])
+        f, *k = rows.mean(0)
+        both = zip(("along", "across"), k, aligned(f, x, aspect), strict=True)
+        for name, value, exact in both:
+            case = f"spheroids of aspect {aspect:g}, {f:.3f}, {name} their axis"
+            yield f"| {case} | {value:.3f} | Nan et al. {exact:.3f} |"
 
 
 def slanted(edge: int, area: Any) -> float:
@@ -123,9 +207,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table of errors, and what normals cost."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--sizes", type=int, nargs="+", default=[24, 48])
+    parser.add_argument("--bands", type=int, default=96, help="edge of packings; 0 leaves them out")
+    parser.add_argument("--seeds", type=int, default=4, help="packings of each fraction")
     parser.add_argument("--cost", type=int, default=128, help="edge of the volume that is timed")
     given = parser.parse_args(arguments)
     for line in lines(given.sizes):
+        print(line, flush=True)
+    for line in bands(given.bands, given.seeds) if given.bands else ():
         print(line, flush=True)
     faces, normal = cost(given.cost)
     print(f"{given.cost}³: {faces:.2f} s of CPU on faces, {normal:.2f} by normals")

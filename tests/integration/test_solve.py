@@ -370,6 +370,7 @@ def test_labels_are_read_once(sample: str, monkeypatch: pytest.MonkeyPatch) -> N
         ({"axis": []}, ArgumentError, "use z, y or x"),
         ({"axis": ["z", "z"]}, ArgumentError, "each once"),
         ({"contact": [1, 2, 3]}, ArgumentError, "3 contacts are given"),
+        ({"contact": [1e6, -3]}, ArgumentError, r"a contact is -3; .* positive .*1e\+10 W"),
         ({"interface": {"pore:copper": 1e8, "copper:pore": 2e8}}, ArgumentError, "given twice"),
         ({"interface": {"pore:copper": -1e8}}, ArgumentError, r"pore:copper is -1e\+08; .* positive .*1e\+10 W"),
         ({"interface": {"copper:copper": 1e5}}, ArgumentError, "no field says which voxels .*--particles FIELD"),
@@ -580,6 +581,17 @@ def test_a_conductance_in_another_unit_or_not_resolved_is_named(
     assert ["the voxels of 4 nm do not resolve it" in one for one in said] == [False] * outside + [
         True
     ] * lost
+
+
+@pytest.mark.parametrize(
+    ("contact", "named"), [([1e6, float("inf")], 0), (20.0, 1), ([1e6, 20.0], 1), ([5.0, 20.0], 2)]
+)
+def test_a_contact_in_another_unit_is_named(
+    sample: str, caplog: pytest.LogCaptureFixture, contact: Any, named: int
+) -> None:
+    planned(sample, contact=contact)
+    said = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert len([one for one in said if one.startswith("contact: ")]) == named
 
 
 @pytest.mark.long

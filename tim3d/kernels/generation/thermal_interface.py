@@ -252,7 +252,8 @@ class ThermalInterface(Generator):
         if not 0 < packed <= 0.6:
             with_films = f" ({packed:.3g} with their films)" if self.film_nm else ""
             raise ArgumentError(
-                f"a packing fills a fraction between 0 and 0.6, not {self.loading:g}{with_films}"
+                f"a packing fills a fraction between 0 and 0.6, not {self.loading:g}{with_films}: "
+                "use a lower --loading or thinner films"
             )
         widths, widest = self.edges_nm / np.array(filmed.stretch), max(filmed.diameters_nm)
         if widths[0] < widest:

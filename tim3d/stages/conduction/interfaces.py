@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.kernels.conduction.conduction import Physics
+from tim3d.kernels.conduction.conduction import PERFECT, Physics
 from tim3d.kernels.conduction.interfaces import Areas, Contacts, touching
 from tim3d.kernels.conduction.material import Interfaces
 from tim3d.stages.shared.grid_agreement import refuse_unlike
@@ -56,6 +56,25 @@ def _check_conductance(names: str, value: float) -> None:
             f"(measured ones are {PLAUSIBLE[0]:g} ... {PLAUSIBLE[1]:g} W m-2 K-1). "
             f"Leave it out where contact is perfect, or type --interface {names}=1e8"
         )
+
+
+def chosen_contact(contact: float | Sequence[float] | None) -> tuple[float, float]:
+    """Conductance per area of the low and the high face, in units of conductivity per nm."""
+    if contact is None:
+        return PERFECT
+    given = [contact] if isinstance(contact, int | float) else list(contact)
+    if len(given) not in (1, 2):
+        raise ArgumentError(
+            f"{len(given)} contacts are given; give one for the low and one for the high face: --contact H,H"
+        )
+    for value in given:
+        if not value > 0:
+            raise ArgumentError(
+                f"a contact is {value:g}; a conductance per area must be positive (measured ones are "
+                f"{PLAUSIBLE[0]:g} ... {PLAUSIBLE[1]:g} W m-2 K-1). Leave it out where contact is "
+                "perfect, or inf for one face: --contact inf,1e6"
+            )
+    return float(given[0]) * NM, float(given[-1]) * NM
 
 
 def typed_interface(
@@ -149,21 +168,24 @@ def _check_particles(sample: str, labels: Field, name: str, interface: Interface
 
 def warn_of_conductances(labels: Field, physics: Physics, units: str) -> None:
     """Warn of conductances per area that are implausible, or that the voxels do not resolve."""
-    for pair, value in (physics.interface or {}).items():
-        name, typed = pair_name(labels, pair), value / NM
-        if units == "W m-1 K-1" and not PLAUSIBLE[0] <= typed <= PLAUSIBLE[1]:
+    inner = (physics.interface or {}).items()
+    named = [(f"interface {pair_name(labels, pair)}", value) for pair, value in inner]
+    named += [("contact", value) for value in physics.contact if math.isfinite(value)]
+    for name, value in dict.fromkeys(named):
+        if units == "W m-1 K-1" and not PLAUSIBLE[0] <= value / NM <= PLAUSIBLE[1]:
             log.warning(
-                "interface %s: %g W m-2 K-1 is outside of %g ... %g, in which measured interfaces "
+                "%s: %g W m-2 K-1 is outside of %g ... %g, in which measured interfaces "
                 "lie; is it in another unit, as MW m-2 K-1 (times 1e6)?",
-                name, typed, *PLAUSIBLE,
+                name, value / NM, *PLAUSIBLE,
             )  # fmt: skip
+    for pair, value in inner:
         edge = min(labels.spacing_nm)
         best = max(max(physics.checked[code]) for code in pair)
         if best > 0 and value > LOST * best / edge:
             log.warning(
                 "interface %s: 1/H is less than a tenth of the resistance of half a voxel on both sides "
                 "(H %g, k/h %.3g): the voxels of %g nm do not resolve it",
-                name, typed, best / edge / NM, edge,
+                pair_name(labels, pair), value / NM, best / edge / NM, edge,
             )  # fmt: skip
 
 

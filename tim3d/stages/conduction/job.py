@@ -10,10 +10,10 @@ from typing import Any
 from tim3d.engine import Ledger
 from tim3d.errors import ArgumentError
 from tim3d.kernels.conduction.coding import InterfaceArea
-from tim3d.kernels.conduction.conduction import PERFECT, Physics
+from tim3d.kernels.conduction.conduction import Physics
 from tim3d.kernels.conduction.material import Conductivity, check_conductivities, diagonal
 from tim3d.spelling import suggestion
-from tim3d.stages.conduction.interfaces import NM, chosen_interface
+from tim3d.stages.conduction.interfaces import chosen_contact, chosen_interface
 from tim3d.stages.conduction.slab_solver import Case
 from tim3d.stages.shared.results import result_name
 from tim3d.storage import schema, store
@@ -210,7 +210,13 @@ def chosen_physics(
     """Physics of a label field, from arguments by phase name."""
     by_code = _by_code(labels, conductivity)
     return Physics(
-        by_code, faces, sides, cell, chosen_interface(labels, interface), _contact(contact), area
+        by_code,
+        faces,
+        sides,
+        cell,
+        chosen_interface(labels, interface),
+        chosen_contact(contact),
+        area,
     )
 
 
@@ -223,17 +229,6 @@ def typed_conductivity(labels: Field, by_code: Mapping[int, Conductivity]) -> di
 def short(along: Sequence[float]) -> float | list[float]:
     """One number if all axes have the same, else the list."""
     return along[0] if len(set(along)) == 1 else list(along)
-
-
-def _contact(contact: float | Sequence[float] | None) -> tuple[float, float]:
-    if contact is None:
-        return PERFECT
-    given = [contact] if isinstance(contact, int | float) else list(contact)
-    if len(given) not in (1, 2):
-        raise ArgumentError(
-            f"{len(given)} contacts are given; give one for the low and one for the high face: --contact H,H"
-        )
-    return float(given[0]) * NM, float(given[-1]) * NM
 
 
 def _by_code(labels: Field, conductivity: Mapping[str, Conductivity]) -> dict[int, Conductivity]:
