@@ -120,9 +120,10 @@ def test_the_baseline_otsu_is_made_of_the_grey_field_and_the_phases_of_the_truth
         > float(found.iou_macro)
     )
     assert tim3d.plan("evaluate", url, baseline="otsu", options=QUIET) == []
-    tim3d.label(url, field="truth", keep=True, component="objects", options=QUIET)
+    for field, objects in (("truth", "true_objects"), ("phase", "objects")):
+        tim3d.label(url, field=field, keep=True, component=objects, options=QUIET)
     with pytest.raises(ArgumentError, match="is of labels"):
-        tim3d.evaluate(url, field="objects", truth="objects", baseline="otsu", options=QUIET)
+        tim3d.evaluate(url, field="objects", truth="true_objects", baseline="otsu", options=QUIET)
 
 
 @pytest.mark.long

@@ -122,6 +122,10 @@ def evaluate(
     MixedRunError
         If a field is outdated, or `out` is another result.
     """
+    if field == truth:  # it would be found faultless
+        raise ArgumentError(
+            f"{field!r} would be judged by itself: --truth names the field of true labels"
+        )
     judged = store.complete_field(sample, field, "segment")
     true = store.complete_field(sample, truth, "labels")
     named, made = made_baselines(sample, judged, true, baseline_names(sample, baseline), options)
@@ -132,7 +136,6 @@ def evaluate(
         )  # fmt: skip
         does = f"compares {', '.join(map(repr, (field, *named)))} with {truth!r}"
         return after_making(made, again, does)
-    _refuse_itself((field, *named), truth)
     others = tuple(store.complete_field(sample, one, "segment") for one in named)
     node = partial(result_name, f"{field}_evaluation", truth=(truth, "truth"), baseline=(named, ()))
     resampling = Resampling(resamples, level, seed, run)
@@ -303,14 +306,6 @@ def _check_stack(judged: Judged, true: Field) -> None:
         raise ArgumentError(
             f"--merge names {', '.join(strange)}, and {field.name!r} has the phases "
             f"{', '.join(field.phases or ())}: leave out what it does not have"
-        )
-
-
-def _refuse_itself(fields: Sequence[str], truth: str) -> None:
-    """Refuse to judge a field by itself, which would find it faultless."""
-    if truth in fields:
-        raise ArgumentError(
-            f"{truth!r} would be judged by itself: --truth names the field of true labels"
         )
 
 
