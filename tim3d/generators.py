@@ -7,6 +7,7 @@ from tim3d.kernels.generation.iterated import Iterated
 from tim3d.kernels.generation.packing import HardCore, Overlapping, Packed
 from tim3d.kernels.generation.particles import Grains, lognormal
 from tim3d.kernels.generation.philox import Noise
+from tim3d.kernels.generation.polycrystal import Polycrystal
 from tim3d.kernels.generation.rough_contact import RoughContact
 from tim3d.kernels.generation.rough_surface import RoughSurface
 from tim3d.kernels.generation.spectral_field import SpectralField
@@ -35,6 +36,7 @@ __all__ = [
     "Noise",
     "Overlapping",
     "Packed",
+    "Polycrystal",
     "RoughContact",
     "RoughSurface",
     "SpectralField",

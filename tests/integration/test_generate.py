@@ -45,6 +45,12 @@ KINDS: dict[str, dict[str, Any]] = {
         "wavelength_nm": (110.0, 75.0, 60.0),
         "ripening": 10.0,
     },
+    "polycrystal": {
+        "voxel_size": {"z": 10.0, "y": 5.0, "x": 4.0},
+        "grain_nm": 60.0,
+        "growth": 2.0,
+        "cell_nm": (10.0, 180.0, 180.0),
+    },
     "contact": {
         "roughness": {"rms_nm": 20.0, "hurst": 0.8, "correlation_nm": 160.0, "cutoff_nm": 40.0},
         "pressure": 0.1,

@@ -9,7 +9,7 @@ import pytest
 
 import tim3d
 from tim3d.errors import MemoryPlanError
-from tim3d.generators import Box, Spinodal
+from tim3d.generators import Box, Grown, Polycrystal, Spinodal
 from tim3d.stages.generation import growth
 from tim3d.storage import store
 
@@ -35,7 +35,21 @@ class Interrupted(Spinodal):
         return Spinodal.grow(self, state)
 
 
-def generated(sample: Path, model: Spinodal, **other: Any) -> np.ndarray:
+@dataclass(frozen=True, slots=True)
+class InterruptedGrains(Polycrystal):
+    """Grains, in a process that is interrupted."""
+
+    kind: ClassVar[str] = "polycrystal"
+    stretches: ClassVar[int] = 0
+
+    def grow(self, state: np.ndarray) -> float:
+        InterruptedGrains.stretches += 1
+        if InterruptedGrains.stretches == 4:
+            raise KeyboardInterrupt
+        return Polycrystal.grow(self, state)
+
+
+def generated(sample: Path, model: Grown, **other: Any) -> np.ndarray:
     shard = other.pop("shard", (16, 16, 16))
     options = tim3d.Options(progress=False, **other)
     return np.asarray(tim3d.generate(str(sample), model, shape=SHAPE, shard=shard, options=options))
@@ -64,6 +78,20 @@ def test_a_growth_that_is_interrupted_goes_on_to_the_same_bits(
     monkeypatch.setattr(Interrupted, "stretches", 10)
     generated(tmp_path / "b.zarr", Interrupted(**MODEL))
     assert again == Interrupted.stretches - 10 - 3, "stretches that were stored are not repeated"
+
+
+def test_grains_that_were_stored_grow_on_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: tuple[Any, ...] = (12.0, (1.0,) * 3, 2, (1, 36, 40), None, 4.0)
+    monkeypatch.setattr(growth, "EVERY_S", 0.0)
+    monkeypatch.setattr(growth, "CHUNK", 999)  # a state of several chunks
+    monkeypatch.setattr(InterruptedGrains, "stretches", 0)
+    with pytest.raises(KeyboardInterrupt):
+        generated(tmp_path / "a.zarr", InterruptedGrains(*given))
+    assert "phase_scratch" in store.nodes(str(tmp_path / "a.zarr"))
+    labels = generated(tmp_path / "a.zarr", InterruptedGrains(*given))
+    assert np.array_equal(labels, Polycrystal(*given).labels(Box.whole(SHAPE)))
 
 
 def test_a_cell_that_does_not_fit_is_refused_before_work(

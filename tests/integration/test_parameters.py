@@ -54,11 +54,15 @@ DIFFUSION |= {
 SPINODAL = FIELD | {"kind": "spinodal", "wavelength_nm": 11.0, "ripening": 9.0}
 SPINODAL |= {"cell_nm": (2, 36, 40)}
 SPINODAL.pop("correlation_nm")
+POLYCRYSTAL = FIELD | {"kind": "polycrystal", "grain_nm": 11.0, "boundary_nm": 3.0, "growth": 2.0}
+POLYCRYSTAL |= {"cell_nm": (2, 36, 40), "phases": Phases(edge=0, grain=1)}
+for name in ("correlation_nm", "fractions"):
+    POLYCRYSTAL.pop(name)
 ANOTHER: dict[str, Any] = {
     "shape": (8, 16, 8), "voxel_size": {"z": 1, "y": 1, "x": 1}, "seed": 1, "fractions": {"a": 0.5, "b": 0.5},
     "correlation_nm": 4.0, "s2": "s2.csv", "loading": 0.2, "phases": Phases(resin=0, silver=1), "diameter_nm": 5.0,
     "spread": 0.3, "sizes": {"6": 1}, "aspect": 0.5, "orientation": (1, 0, 0), "cell_nm": (16, 16, 16),
-    "wavelength_nm": 12.0, "ripening": 10.0,
+    "wavelength_nm": 12.0, "ripening": 10.0, "grain_nm": 12.0, "boundary_nm": 2.0, "growth": 2.5,
     "roughness": {"rms_nm": 0.5, "hurst": 0.8, "correlation_nm": 16.0, "cutoff_nm": 3.0}, "pressure": 0.3,
     "bond_line_nm": 8.0, "film_nm": 0.5, "voids": {"share": 0.1, "diameter_nm": 3.0},
     "delamination": {"below": 0.3, "patch_nm": 4.0, "gap_nm": 2.0},
@@ -212,6 +216,11 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         "generate",
         SPINODAL,
         ANOTHER | {"kind": "packed", "cell_nm": (2, 33, 34)},
+    ),
+    "generate a polycrystal": (
+        "generate",
+        POLYCRYSTAL,
+        ANOTHER | {"kind": "packed", "cell_nm": (2, 40, 42)},
     ),
     "generate a contact": (
         "generate",

@@ -37,7 +37,7 @@ skeleton spurs joins interface_area particles keep_sensitivity step results draw
 baseline resamples run
 uncertainty draws calibration correlation distance most patch
 scales planar trees leaf most
-wavelength_nm ripening through vary to like_field share
+wavelength_nm ripening grain_nm boundary_nm growth through vary to like_field share
 reach pool channels
 objective widths blocks unshuffle guidance
 dimensions planes layers limits least_diameter rule overlap heights boundary

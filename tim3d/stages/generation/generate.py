@@ -53,6 +53,7 @@ def generate(
     kind: Literal[
         "field",
         "spinodal",
+        "polycrystal",
         "overlapping",
         "hard-core",
         "packed",
@@ -69,6 +70,9 @@ def generate(
     s2: str | Path | None = None,
     wavelength_nm: Correlations | None = None,
     ripening: float | None = None,
+    grain_nm: float | None = None,
+    boundary_nm: float | None = None,
+    growth: float | None = None,
     loading: float | None = None,
     phases: Phases | None = None,
     diameter_nm: float | None = None,
@@ -106,9 +110,10 @@ def generate(
     ----------
     sample : str
         Path or URL of the sample. It is made if it is not there.
-    kind : {"field", "spinodal", "overlapping", "hard-core", "packed", "interface", "contact", "network", "diffusion"}
+    kind : str
         The law of the volume. Level cuts of a Gaussian field; or two phases that spinodal
-        decomposition separates; or grains in a matrix that overlap
+        decomposition separates; or crystals that grow until they have a size, and their
+        boundaries; or grains in a matrix that overlap
         freely, that never touch at low loading, or that are packed densely; or grains packed in
         resin between two substrates along z; or two rough bodies pressed together along z; or what
         a trained network makes of noise, at once (network) or in many steps (diffusion). See
@@ -137,11 +142,20 @@ def generate(
     ripening : float, optional
         Of a spinodal structure: wavelength over the half width of an interface, how far it has
         coarsened (default: 16).
+    grain_nm : float
+        Of a polycrystal: diameter in nm of a disc or sphere with the mean area or volume of the
+        crystals (needed by it).
+    boundary_nm : float, optional
+        Of a polycrystal: thickness in nm of the boundaries between crystals, up to five of the longest
+        edges of a voxel (default: two of them).
+    growth : float, optional
+        Of a polycrystal: crystals at the start for each one that is left, 2 to 1000 (default: 8).
     loading : float
         Of grains: share of the volume that they fill (needed by grains).
     phases : Phases, optional
         Of grains: names and codes, first the matrix, which has the lower code (default:
-        matrix=0,filler=1). Of an interface: resin, filler, lower and upper substrate, and void if
+        matrix=0,filler=1). Of a polycrystal: boundaries and crystals (default:
+        boundary=0,grain=1). Of an interface: resin, filler, lower and upper substrate, and void if
         there is any. Of a contact: lower body, gap and upper body.
     diameter_nm : float
         Of grains: median diameter in nm, of a sphere of the same volume (needed by grains without a
@@ -155,8 +169,8 @@ def generate(
     orientation : (z, y, x)
         Of grains: weights of the directions of the polar axis (default: 1,1,1, all alike).
     cell_nm : (z, y, x), optional
-        Of packed grains or a spinodal structure: edges in nm of the cell that is repeated (default:
-        the volume).
+        Of packed grains, a spinodal structure or a polycrystal: edges in nm of the cell that is
+        repeated (default: the volume).
     bond_line_nm : float
         Of an interface: distance in nm of the mean planes of the substrates (needed by an
         interface). A whole number of voxels; what is left of the volume along z is substrate, half

@@ -103,7 +103,9 @@ class Growth:
         state = self.generator.begin()
         if begun:
             array = scratch.array(self.sample, self._turn(begun["turn"]), "r")
-            _flat(state)[...] = shards.read_slices(array, (slice(None),) * 3)[0, 0]
+            flat, row = _flat(state), (1, 1, state.view(state.real.dtype).size)
+            for box in _chunks(row, _slab(row)):
+                flat[box.slices[2]] = shards.read_slices(array, box.slices)[0, 0]
         return state
 
     def _grow(self, state: np.ndarray, turn: int) -> None:

@@ -1,4 +1,4 @@
-"""Generators with a known law, from options: cuts of Gaussian fields, particles in a matrix."""
+"""Generators with a known law, from options: cuts of Gaussian fields, phase fields, particles in a matrix."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tim3d.kernels.generation.gaussian_field import GaussianField, LevelCuts
 from tim3d.kernels.generation.generator import Generator, refuse_longer
 from tim3d.kernels.generation.packing import FILLED, HardCore, Overlapping, Packed
 from tim3d.kernels.generation.particles import Grains, lognormal
+from tim3d.kernels.generation.polycrystal import GROWTH, POLYCRYSTAL, Polycrystal
 from tim3d.kernels.generation.spectral_field import FARTHEST, SpectralField, correlation_of
 from tim3d.kernels.generation.spinodal import RIPENING, Spinodal
 from tim3d.phases import Phases
@@ -33,6 +34,7 @@ from tim3d.storage.schema import Spacing
 # Arguments that apply to some kinds only.
 OF_FIELDS = ("fractions", "correlation_nm", "s2")
 OF_SPINODAL = ("fractions", "wavelength_nm", "ripening", "cell_nm")
+OF_POLYCRYSTALS = ("grain_nm", "boundary_nm", "growth", "phases", "cell_nm")
 OF_GRAINS = ("loading", "phases", "diameter_nm", "spread", "sizes", "aspect", "orientation")
 
 
@@ -97,6 +99,13 @@ def _spinodal(given: Mapping[str, Any], at: Place) -> Generator:
     return Spinodal(
         (first, second), (z, y, x), at.spacing, at.seed, _cell_voxels(given, at),
         given.get("ripening", RIPENING), Phases(**{name: code for code, name in enumerate(shares)}),
+    )  # fmt: skip
+
+
+def _polycrystal(given: Mapping[str, Any], at: Place) -> Generator:
+    return Polycrystal(
+        need(given, "grain_nm", "polycrystal", "200"), at.spacing, at.seed, _cell_voxels(given, at),
+        given.get("boundary_nm"), given.get("growth", GROWTH), given.get("phases", POLYCRYSTAL),
     )  # fmt: skip
 
 
@@ -261,6 +270,7 @@ STRUCTURES = {
     "hard-core": Kind(OF_GRAINS, partial(_grains_in_matrix, HardCore, "hard-core")),
     "packed": Kind((*OF_GRAINS, "cell_nm"), _packed),
     "spinodal": Kind(OF_SPINODAL, _spinodal),
+    "polycrystal": Kind(OF_POLYCRYSTALS, _polycrystal),
     "interface": Kind((*OF_GRAINS, *OF_INTERFACES), _interface),
     "contact": Kind(OF_CONTACTS, _contact),
 }
