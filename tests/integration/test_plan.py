@@ -166,3 +166,18 @@ def test_a_step_whose_input_no_step_makes_is_refused(folder: Path) -> None:
 def test_an_option_that_no_step_has_is_refused(folder: Path) -> None:
     with pytest.raises(ArgumentError, match="no step of the recipe has --batch"):
         list(plan_recipe("recipe.toml", batch=2))
+
+
+def test_a_plan_that_does_not_fit_is_shown_whole_and_ends_as_the_run_would(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = "generate a.zarr --kind overlapping --shape 32,32,20 --voxel-size 10,10,10 --diameter-nm 80 --loading .3"
+    (tmp_path / "r.toml").write_text(RECIPE)
+    for words in (made, "run r.toml"):
+        assert main([*words.split(), "--plan", "--memory", "0.01"]) == 5
+        shown, said = capsys.readouterr()
+        assert " of 10.2 MiB per worker" in shown
+        assert said.count("\n") == 1
+        assert " a worker has 10.2 MiB" in said
+    assert {one.name for one in tmp_path.iterdir()} == {"r.toml"}

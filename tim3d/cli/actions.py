@@ -157,7 +157,18 @@ def show_table(results: Mapping[str, Any], *, csv: str | Path | None = None) -> 
 
 
 def _show_plans(plans: Sequence[Any]) -> None:
-    print("\n".join(map(str, plans)) or "nothing is left to do")
+    """Print plans, all of them, and end as the run would if one does not fit into memory."""
+    _print_plans(plans)
+    _check_plans(plans)
+
+
+def _print_plans(plans: Sequence[Any]) -> None:
+    print("\n".join(map(str, plans)) or "nothing is left to do", flush=True)
+
+
+def _check_plans(plans: Sequence[Any]) -> None:
+    for one in plans:
+        one.check()
 
 
 def _on_cluster(given: dict[str, Any], *, planning: bool) -> Any:
@@ -241,9 +252,12 @@ def run(_: str, given: dict[str, Any]) -> None:
     if "wait" in given:
         given["wait_minutes"] = given.pop("wait")
     if planning:
+        every: list[Any] = []
         for name, plans in plan_recipe(path, settings, cluster=on, **given):
             print(f"-- {name}")
-            _show_plans(plans)
+            _print_plans(plans)
+            every += plans
+        _check_plans(every)
         return
     for name, result in run_recipe(
         path, settings, cluster=on, journal=log, progress=_progress(), **given
