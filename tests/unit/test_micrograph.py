@@ -121,13 +121,13 @@ WRONG = [
         "a.png",
         GOOD,
         {"pore": 0, "solid": 1},
-        r"holds the values 0 \(.* %\), 255 \(.* %\); the phases are Phases",
+        r"holds the values 0 \(.* %\), 255 \(.* %\); the phases are pore=0,solid=1",
     ),
     (
         "a.png",
         GOOD,
         {"pore": 0, "solid": 255, "oxide": 128},
-        r"the phases are Phases\(pore=0, oxide=128",
+        r"the phases are pore=0,oxide=128",
     ),
     (
         "a.npy",
