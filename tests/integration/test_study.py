@@ -120,6 +120,8 @@ def test_statistics_are_those_of_the_values(sample: str) -> None:
         values = one.values[np.isfinite(one.values)]
         assert size.windows == values.size
         assert float(size["mean"]) == pytest.approx(values.mean())
+        last = float(found["mean"][-1])
+        assert float(size.bias) == pytest.approx((values.mean() - last) / last, abs=1e-12)
         if values.size > 1:
             assert float(size.standard_deviation) == pytest.approx(values.std(ddof=1))
             assert float(size.standard_error) == pytest.approx(
