@@ -376,7 +376,7 @@ def test_labels_are_read_once(sample: str, monkeypatch: pytest.MonkeyPatch) -> N
         ({"interface": {"copper:copper": 1e5}}, ArgumentError, "no field says which voxels .*--particles FIELD"),
         ({"interface": {"pore:unused": 1e8}}, InputError, "pore:unused has no place: pore and unused touch nowhere"),
         ({"interface_area": "faces"}, ArgumentError, "no interface has a resistance"),
-        ({"particles": "phase"}, ArgumentError, "add --interface pore:pore=1e5"),
+        ({"particles": "phase"}, ArgumentError, "add --interface copper:copper=1e5"),
         ({"interface": {"copper:copper": 1e5}, "particles": "grains"}, MissingFieldError, "no field 'grains'"),
         ({"cell": True, "sides": "periodic"}, ArgumentError, "leave out --faces and --sides"),
         ({"faces": "inner"}, ArgumentError, "electrodes are 'inner'"),

@@ -83,6 +83,7 @@ def fitted(samples: Sequence[str], question: Question) -> xr.Dataset:
     names = names_of(samples)
     found = [impedance_of(sample, question) for sample in samples]
     _refuse_unlike(names, found)
+    _refuse_other_bodies(names, found)
     thickness = np.array([one.bond_line for one in found])
     if np.ptp(thickness) < 1e-6 * thickness.max():
         raise InputError(
@@ -168,6 +169,16 @@ def _refuse_unlike(names: Sequence[str], found: Sequence[Impedance]) -> None:
                     f"bond lines of one material are compared, and {key} is {said}: solve them alike, or name the "
                     "results that are (--transport)"
                 )
+
+
+def _refuse_other_bodies(names: Sequence[str], found: Sequence[Impedance]) -> None:
+    """Refuse substrates that resist more than the whole: they are not what lies beside the bond line."""
+    for name, one in zip(names, found, strict=True):
+        if not one.own > 0:
+            raise InputError(
+                f"the substrates of {name} alone would resist {one.substrates:.3g} K m2 W-1, and the whole resists "
+                f"{one.resistance:.3g}: --substrates names the bodies on both sides of the bond line"
+            )
 
 
 def _dataset(

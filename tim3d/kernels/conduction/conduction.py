@@ -191,7 +191,7 @@ class Physics:
             )
         if self.contact != PERFECT and (self.cell or self.electrodes == "centres"):
             raise ArgumentError(
-                "a contact resistance needs electrodes on the outer faces; use electrodes 'outer'"
+                "a contact resistance needs electrodes on the outer faces (--faces outer), and no --cell"
             )
         if self.interface_area not in AREAS:
             raise ArgumentError(
@@ -207,9 +207,7 @@ class Physics:
     def refuse_centres(self) -> None:
         """Raise `ArgumentError` if electrodes are voxels, of which a part would dissipate too."""
         if self.hidden:
-            raise ArgumentError(
-                "sensitivities need electrodes on the outer faces; use electrodes 'outer'"
-            )
+            raise ArgumentError("sensitivities need electrodes on the outer faces: --faces outer")
 
     @property
     def hidden(self) -> int:

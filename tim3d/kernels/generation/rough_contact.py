@@ -90,6 +90,10 @@ class RoughContact(Generator):
             raise ArgumentError(
                 f"a contact has a lower body, a gap and an upper body, not {', '.join(self.phases)}"
             )
+        if not self.lower.rms_nm and not self.upper.rms_nm:
+            raise ArgumentError(
+                "both surfaces are flat (rms_nm=0) and would touch everywhere at any pressure: give a roughness above 0"
+            )
         grids = {(one.period, one.spacing_nm) for one in (self.lower, self.upper)}
         if len(grids) > 1 or next(iter(grids))[1] != tuple(self.spacing_nm[1:]):
             raise ArgumentError("both surfaces of a contact need its voxels and one period")

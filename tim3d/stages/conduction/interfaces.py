@@ -143,16 +143,23 @@ def check_interfaces(
     """
     refuse_unused_area(physics.interface, physics.interface_area)
     if particles:
-        _check_particles(sample, labels, particles, physics.interface)
+        _check_particles(sample, labels, particles, physics)
+        if physics.cell or physics.sides == "periodic":
+            log.warning(
+                "particles %r were numbered in a volume that ends at its faces, and the solution is periodic: a "
+                "particle that a face cuts counts as two, with a contact between its halves",
+                particles,
+            )
     else:
         refuse_without_particles(labels, physics.interface)
     warn_of_conductances(labels, physics, units)
 
 
-def _check_particles(sample: str, labels: Field, name: str, interface: Interfaces | None) -> None:
+def _check_particles(sample: str, labels: Field, name: str, physics: Physics) -> None:
     """Raise if the field of particles is missing, of no use, not of integers or on another grid."""
-    if not touching(interface):
-        first = next(iter(labels.phases or {}))
+    if not touching(physics.interface):
+        best = max(physics.checked, key=lambda code: max(physics.checked[code]))
+        first = next(name for name, code in (labels.phases or {}).items() if code == best)
         raise ArgumentError(
             f"particles {name!r} resist each other only by an interface of their phase with itself: "
             f"add --interface {first}:{first}=1e5"
