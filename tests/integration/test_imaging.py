@@ -107,6 +107,7 @@ def test_bad_input_is_refused_before_work(sample: str, tmp_path: Path) -> None:
     for given, words in (
         ({"phases": ["pore"]}, "two or more phases"),
         ({"phases": ["pore", "solid"], "through": "void"}, "is not a phase"),
+        ({"phases": ["pore", "solid"], "through": "solid"}, "is the brightest phase"),
         ({"phases": ["pore", "solid"], "thresholds": [1.0, 2.0]}, "1 thresholds between them"),
         ({"phases": ["pore", "solid"], "field": "phase"}, "holds labels"),
     ):

@@ -107,6 +107,11 @@ def _names(phases: Names, through: str) -> tuple[str, ...]:
         )
     if through and through not in names:
         raise ArgumentError(f"--through {through} is not a phase; there are {', '.join(names)}")
+    if through == names[-1]:
+        raise ArgumentError(
+            f"--through {through} is the brightest phase, and what shines through a phase is brighter than it: "
+            f"--through {names[0]}"
+        )
     return names
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,7 +201,11 @@ class Translating:
             "shift_px": list(seen.shift), "growth_px": list(seen.growth), "fractions": list(seen.fractions),
             "invented": seen.invented - seen.before,
         }  # fmt: skip
-        log.info("translate: %s", said)
+        log.info(
+            "translate: the structure is shifted by %s pixels along y and x, phases grow by %s pixels, their fractions "
+            "change by %s, and %d pores or particles are new",
+            *(_numbers(one) for one in (seen.shift, seen.growth, seen.fractions)), said["invented"],
+        )  # fmt: skip
         return {"geometry": said}
 
     @property
@@ -305,3 +309,7 @@ def _common(tile: tuple[int, int], core: Box) -> tuple[tuple[slice, slice], tupl
         inner.append(slice(low - at, high - at))
         place.append(slice(low - start, high - start))
     return (inner[0], inner[1]), (place[0], place[1])
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return " and ".join(f"{value:.3f}" for value in values)
