@@ -25,7 +25,8 @@ from tim3d.models.translation.model_file import (
 from tim3d.models.translation.network import Translator
 from tim3d.models.translation.training import TranslatorOptions
 from tim3d.stages.imaging.adaptations import Stack
-from tim3d.stages.imaging.train_translator import How, Translators
+from tim3d.stages.imaging.imaging_file import write_imaging
+from tim3d.stages.imaging.train_translator import How, Translators, one_phase_share
 from tim3d.storage import store
 
 QUIET = tim3d.Options(progress=False)
@@ -185,3 +186,26 @@ def test_bad_input_is_refused_before_work(pair: tuple[str, str], tmp_path: Path)
         with pytest.raises(ArgumentError, match=words):
             tim3d.translate(mine, model, out="x", options=QUIET, **given)  # type: ignore[arg-type]
     assert dict(PHASES) == {"pore": 0, "solid": 1}
+
+
+def test_structures_larger_than_a_crop_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = np.zeros((4, 64, 64), np.uint8)
+    labels[:, :, 40:] = 1
+    np.save(tmp_path / "v.npy", labels)
+    sample, size = str(tmp_path / "c.zarr"), {"z": 10.0, "y": 5.0, "x": 5.0}
+    tim3d.ingest(
+        tmp_path / "v.npy", sample, field="phase", phases=PHASES, voxel_size=size, options=QUIET
+    )
+    for field, grey in (("raw", 60.0), ("other", 90.0)):
+        model = Imaging({"pore": grey, "solid": grey + 80.0}, read=5.0, blur_nm=6.0)
+        write_imaging(tmp_path / "m.json", model, {})
+        tim3d.render(sample, tmp_path / "m.json", out=field, options=QUIET)
+    for crop, share in ((16, 0.75), (32, 0.5)):
+        assert one_phase_share([labels], crop) == share
+        caplog.clear()
+        more = TRAIN | {"crop": crop, "like_field": "other"}
+        tim3d.train_translator(sample, sample, tmp_path / f"{crop}.safetensors", **more)  # type: ignore[arg-type]
+        said = [one.message for one in caplog.records if "hold one phase only" in one.message]
+        assert [one[:4] for one in said] == (["75 %"] if share > 0.5 else [])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +29,9 @@ from tim3d.typed import Minutes
 if TYPE_CHECKING:
     from tim3d.models.translation.training import TranslatorOptions
 
+log = logging.getLogger(__name__)
+# Share of crops without an interface from which on features are said to be larger than a crop.
+MOSTLY = 0.5
 # Width of an interface from 10 to 90 % of its step, in deviations of the error function.
 TEN_TO_NINETY = 2.563
 # Largest view of a pixel in widths of an interface, and the largest reach that is chosen.
@@ -275,6 +280,12 @@ class Translators:
                 f"{self.labels.name!r} has no {' and no '.join(absent)} in the parts that are looked at, and a "
                 "translator needs to know how each phase is shown: generate a structure with more of it"
             )
+        if (share := one_phase_share([two for _, two in parts], self.options.crop)) > MOSTLY:
+            log.warning(
+                "%.0f %% of the crops of %d pixels hold one phase only: features are larger than a crop, which then "
+                "shows no interface. Take a larger --crop, or a finer structure",
+                100 * share, self.options.crop,
+            )  # fmt: skip
         table = np.zeros(256, np.uint8)
         table[[known[name] for name in names]] = range(len(names))
         slices = [pair for one, two in parts for pair in zip(one, table[two], strict=True)]
@@ -295,6 +306,24 @@ class Translators:
         """Mean and deviation of the real grey values."""
         values = np.concatenate([one.ravel() for one in self.target.parts()])
         return float(values.mean(dtype=np.float64)), max(float(values.std(dtype=np.float64)), 1.0)
+
+
+def one_phase_share(parts: Iterable[np.ndarray], crop: int) -> float:
+    """Share of crops, side by side in slices (z, y, x), that hold one label only; 0 without any.
+
+    >>> labels = np.zeros((1, 8, 8), np.uint8)
+    >>> labels[:, :, 6:] = 1
+    >>> one_phase_share([labels], 4)
+    0.5
+    """
+    alone = [
+        np.ptp(plane[y : y + crop, x : x + crop]) == 0
+        for part in parts
+        for plane in part
+        for y in range(0, plane.shape[0] - crop + 1, crop)
+        for x in range(0, plane.shape[1] - crop + 1, crop)
+    ]
+    return float(np.mean(alone)) if alone else 0.0
 
 
 def _mean(parts: list[tuple[np.ndarray, np.ndarray]], code: int) -> float:
