@@ -300,7 +300,7 @@ class Packed(Generator):
         need_spheres(self.grains)
         if not 0 < self.loading <= 0.6:
             raise ArgumentError(
-                f"a packing fills a fraction above 0 and up to 0.6, not {self.loading:g}: --loading 0.3"
+                f"a packing fills a fraction between 0 and 0.6, not {self.loading:g}: --loading 0.3"
             )
         widths = np.array(self.cell_nm) / np.array(self.grains.stretch)
         if not np.isfinite(widths).all() or widths.min() < 3 * max(self.grains.diameters_nm):
