@@ -58,12 +58,12 @@ def flat(pressed: RoughContact) -> float:
 
 
 def conductances(
-    edge: int, pressure: float, seed: int, depth: int, ways: Sequence[str] = WAYS
+    edge: int, pressure: float, seed: int, depth: int, *, only_flat: bool = False
 ) -> list[float]:
     """Conductances of a contact in all ways, or of its flat spots only, over k m / sigma."""
     coarse, fine = (contact(edge, refined, pressure, seed, depth) for refined in (1, 2))
     scale = fine.rms_nm / fine.mean_slope
-    if ways != WAYS:
+    if only_flat:
         return [scale / flat(fine)]
     first, second = solved(coarse), solved(fine)
     return [scale / r for r in (first, second, 2 * second - first, flat(fine))]
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table = []
     for pressure in given.pressures:
         rows = [
-            conductances(given.edge, pressure, seed, given.depth, ways)
+            conductances(given.edge, pressure, seed, given.depth, only_flat=given.flat)
             for seed in range(given.seeds)
         ]
         table.append(rows)

@@ -147,14 +147,17 @@ def models(sample: str, folder: Path) -> dict[str, Path]:
 def planes(kind: str, seed: int) -> np.ndarray:
     """Independent plane structures (n, y, x): 0 precipitate, 1 matrix."""
     plane, unit = (1, EDGE, EDGE), (1.0, 1.0, 1.0)
-    one: Callable[[int], tuple[Generator, int]]
+    made: list[tuple[Generator, int]]  # a generator, and where along z its plane is
     if kind == "spinodal":
         shares, wavelength = (SHARE, 1 - SHARE), (WAVELENGTH,) * 3
-        one = lambda n: (Spinodal(shares, wavelength, unit, 100 * seed + n, plane, 12.0), 0)  # noqa: E731
+        made = [
+            (Spinodal(shares, wavelength, unit, 100 * seed + n, plane, 12.0), 0)
+            for n in range(PLANES)
+        ]
     elif kind == "cuts":
         far = GaussianField((CORRELATION,) * 3, unit, seed)
         cuts = LevelCuts(far, (SHARE, 1 - SHARE), NAMES)
-        one = lambda n: (cuts, n * 4 * int(CORRELATION))  # noqa: E731
+        made = [(cuts, n * 4 * int(CORRELATION)) for n in range(PLANES)]
     else:
         sizes = lognormal(DIAMETER, spread=0.35)
         grains, filled = (
@@ -162,8 +165,7 @@ def planes(kind: str, seed: int) -> np.ndarray:
             tim3d.Phases(matrix=0, precipitate=1),
         )
         packed = Packed(grains, 0.55, unit, seed, (float(CELL),) * 3, filled)
-        one = lambda n: (packed, n * CELL // PLANES)  # noqa: E731
-    made = [(one(n)) for n in range(PLANES)]
+        made = [(packed, n * CELL // PLANES) for n in range(PLANES)]
     labels = np.concatenate([g.labels(Box((z, 0, 0), (z + 1, EDGE, EDGE))) for g, z in made])
     return 1 - labels if kind == "packed" else labels
 

@@ -259,6 +259,26 @@ def test_what_is_no_line_is_refused(sheets: list[str], tmp_path: Path) -> None:
     refused(InputError, "a line needs several", same)
 
 
+@dataclass(frozen=True)
+class Columns(Sheet):
+    """Resin and plate side by side, so that heat passes the resin by."""
+
+    kind = "columns"
+
+    def labels(self, box: Box) -> np.ndarray:
+        x = np.arange(box.start[2], box.stop[2])
+        return np.broadcast_to(x < 2, box.shape).astype(np.uint8)
+
+
+def test_substrates_that_resist_more_than_the_whole_are_refused(tmp_path: Path) -> None:
+    samples = []
+    for slices in (6, 9, 12):
+        samples.append(str(tmp_path / f"{slices}.zarr"))
+        tim3d.generate(samples[-1], Columns(slices), shape=(slices, 4, 4), options=QUIET)
+        tim3d.solve(samples[-1], conductivity={"resin": 0.2, "substrate": METAL}, options=QUIET)
+    refused(InputError, "the substrates of 6 alone would resist", samples, substrates=["resin"])
+
+
 def _folders(path: Path) -> list[Path]:
     found = [path / name for name in "def"]
     for one in found:

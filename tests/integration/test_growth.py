@@ -1,8 +1,7 @@
 """Generators whose cell is grown as a whole: blocks, kills, memory."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,32 +20,18 @@ MODEL: dict[str, Any] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupted(Spinodal):
-    """The same generator, in a process that is interrupted."""
+def counted(monkeypatch: pytest.MonkeyPatch, model: type[Grown]) -> list[int]:
+    """A list that grows with each stretch of a generator; the fourth is interrupted."""
+    stretches, grow = [], model.grow
 
-    kind: ClassVar[str] = "spinodal"
-    stretches: ClassVar[int] = 0
-
-    def grow(self, state: np.ndarray) -> float:
-        Interrupted.stretches += 1
-        if Interrupted.stretches == 4:
+    def grown(self: Any, state: np.ndarray) -> float:
+        stretches.append(len(stretches))
+        if len(stretches) == 4:
             raise KeyboardInterrupt
-        return Spinodal.grow(self, state)
+        return grow(self, state)
 
-
-@dataclass(frozen=True, slots=True)
-class InterruptedGrains(Polycrystal):
-    """Grains, in a process that is interrupted."""
-
-    kind: ClassVar[str] = "polycrystal"
-    stretches: ClassVar[int] = 0
-
-    def grow(self, state: np.ndarray) -> float:
-        InterruptedGrains.stretches += 1
-        if InterruptedGrains.stretches == 4:
-            raise KeyboardInterrupt
-        return Polycrystal.grow(self, state)
+    monkeypatch.setattr(model, "grow", grown)
+    return stretches
 
 
 def generated(sample: Path, model: Grown, **other: Any) -> np.ndarray:
@@ -67,17 +52,15 @@ def test_a_growth_that_is_interrupted_goes_on_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(growth, "EVERY_S", 0.0)
-    monkeypatch.setattr(Interrupted, "stretches", 0)
+    stretches = counted(monkeypatch, Spinodal)
     with pytest.raises(KeyboardInterrupt):
-        generated(tmp_path / "a.zarr", Interrupted(**MODEL))
+        generated(tmp_path / "a.zarr", Spinodal(**MODEL))
     assert "phase_scratch" in store.nodes(str(tmp_path / "a.zarr"))
-    before = Interrupted.stretches
-    labels = generated(tmp_path / "a.zarr", Interrupted(**MODEL))
-    again = Interrupted.stretches - before
-    assert np.array_equal(labels, Spinodal(**MODEL).labels(Box.whole(SHAPE)))
-    monkeypatch.setattr(Interrupted, "stretches", 10)
-    generated(tmp_path / "b.zarr", Interrupted(**MODEL))
-    assert again == Interrupted.stretches - 10 - 3, "stretches that were stored are not repeated"
+    labels = generated(tmp_path / "a.zarr", Spinodal(**MODEL))
+    again = len(stretches) - 4
+    whole = generated(tmp_path / "b.zarr", Spinodal(**MODEL))
+    assert np.array_equal(labels, whole)
+    assert again == len(stretches) - 4 - again - 3, "stretches that were stored are not repeated"
 
 
 def test_grains_that_were_stored_grow_on_to_the_same_bits(
@@ -86,11 +69,11 @@ def test_grains_that_were_stored_grow_on_to_the_same_bits(
     given: tuple[Any, ...] = (12.0, (1.0,) * 3, 2, (1, 36, 40), None, 4.0)
     monkeypatch.setattr(growth, "EVERY_S", 0.0)
     monkeypatch.setattr(growth, "CHUNK", 999)  # a state of several chunks
-    monkeypatch.setattr(InterruptedGrains, "stretches", 0)
+    counted(monkeypatch, Polycrystal)
     with pytest.raises(KeyboardInterrupt):
-        generated(tmp_path / "a.zarr", InterruptedGrains(*given))
+        generated(tmp_path / "a.zarr", Polycrystal(*given))
     assert "phase_scratch" in store.nodes(str(tmp_path / "a.zarr"))
-    labels = generated(tmp_path / "a.zarr", InterruptedGrains(*given))
+    labels = generated(tmp_path / "a.zarr", Polycrystal(*given))
     assert np.array_equal(labels, Polycrystal(*given).labels(Box.whole(SHAPE)))
 
 

@@ -1,4 +1,4 @@
-"""Laws that a slip made by hand once escaped: each fails where one number, sign or refusal of the code is another."""
+"""Laws that a slip once escaped: each fails where one number, sign or refusal of the code is another."""
 
 from __future__ import annotations
 

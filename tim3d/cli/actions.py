@@ -159,16 +159,12 @@ def show_table(results: Mapping[str, Any], *, csv: str | Path | None = None) -> 
 def _show_plans(plans: Sequence[Any]) -> None:
     """Print plans, all of them, and end as the run would if one does not fit into memory."""
     _print_plans(plans)
-    _check_plans(plans)
+    for one in plans:
+        one.check()
 
 
 def _print_plans(plans: Sequence[Any]) -> None:
     print("\n".join(map(str, plans)) or "nothing is left to do", flush=True)
-
-
-def _check_plans(plans: Sequence[Any]) -> None:
-    for one in plans:
-        one.check()
 
 
 def _on_cluster(given: dict[str, Any], *, planning: bool) -> Any:
@@ -257,7 +253,8 @@ def run(_: str, given: dict[str, Any]) -> None:
             print(f"-- {name}")
             _print_plans(plans)
             every += plans
-        _check_plans(every)
+        for one in every:
+            one.check()
         return
     for name, result in run_recipe(
         path, settings, cluster=on, journal=log, progress=_progress(), **given

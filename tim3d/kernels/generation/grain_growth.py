@@ -14,8 +14,8 @@ the width w = pi / sqrt(2 omega), and the boundary moves with its curvature as i
 an area of 2 pi in the unit of time, and a grain of n sides in a plane gains pi / 3 (n - 6).
 
 Outside of boundaries a voxel holds one grain. So no more than `SLOTS` numbers of grains and their
-shares are kept of a voxel, the largest, whatever the number of grains; grains never take part in one
-another, as those that share an order parameter would.
+shares are kept of a voxel, the largest, whatever the number of grains; two grains never merge, as those
+that share an order parameter would.
 
     numbers, shares    plane z-1 ─┐
     of all voxels      plane z   ─┼─► plane z, in place; the planes before are copies
@@ -84,7 +84,7 @@ class GrainCell:
         return STEADY / (2 * sum(self._stiffness))
 
     def begin(self, points: Floats) -> Reals:
-        """State in which a voxel belongs to the nearest of some points (n, 3), in voxels: Voronoi's cells."""
+        """State in which a voxel belongs to the nearest of some points (n, 3), in voxels: Voronoi cells."""
         state = np.zeros((2, *self.shape, SLOTS), np.float32)
         edges, shape = np.array(self.edges), np.array(self.shape)
         tree = spatial.cKDTree(points * edges, boxsize=shape * edges)

@@ -38,7 +38,7 @@ STRETCH, STREAM = 10, 42
 class Polycrystal(Grown):
     """Generator of grains, parted by boundaries, that normal grain growth has enlarged.
 
-    Voronoi's cells of random points grow in a periodic cell by a multi-phase field
+    Voronoi cells of random points grow in a periodic cell by a multi-phase field
     (`tim3d.kernels.generation.grain_growth`), in which boundaries move by their curvature and small
     grains vanish, until as few are left as have the size that is wanted.
 
@@ -59,7 +59,7 @@ class Polycrystal(Grown):
         numbers them.
     growth : float, optional
         Grains at the start for each one that is left, 2 or more. With few of them grains are as even
-        as Voronoi's cells; from about 8 on their sizes are those of normal grain growth.
+        as Voronoi cells; from about 8 on their sizes are those of normal grain growth.
     phases : Phases, optional
         Names and codes of boundaries and grains.
 
@@ -169,7 +169,7 @@ class Polycrystal(Grown):
         return step_bytes(self.cell) + 128 * self._first
 
     def begin(self) -> Reals:
-        """Voronoi's cells."""
+        """The Voronoi cells of the points."""
         random = Noise(self.seed, STREAM).uniforms(Box((0, 0, 0), (self._first, 1, 3)))
         points = random[:, 0].astype(np.float64) * self.cell
         points[:, [n == 1 for n in self.cell]] = 0.5

@@ -183,11 +183,8 @@ def read_parameters(path: Path) -> Official:
         raise CheckpointError(
             f"cannot read {path}: {error.strerror}; it must lie beside the checkpoint"
         ) from error
-    except (
-        pickle.UnpicklingError,
-        MemoryError,
-        *UNREADABLE,
-    ) as error:  # a frame may promise any size
+    # A pickle may promise a frame of any size.
+    except (pickle.UnpicklingError, MemoryError, *UNREADABLE) as error:
         raise CheckpointError(f"{path} is not a SliceGAN parameter file: {error}") from error
     if not _is_lists(values):
         raise CheckpointError(

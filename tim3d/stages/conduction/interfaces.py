@@ -158,11 +158,13 @@ def check_interfaces(
 def _check_particles(sample: str, labels: Field, name: str, physics: Physics) -> None:
     """Raise if the field of particles is missing, of no use, not of integers or on another grid."""
     if not touching(physics.interface):
-        best = max(physics.checked, key=lambda code: max(physics.checked[code]))
-        first = next(name for name, code in (labels.phases or {}).items() if code == best)
+        conducting = max(
+            labels.phases or (),
+            key=lambda phase: max(physics.checked[(labels.phases or {})[phase]]),
+        )
         raise ArgumentError(
             f"particles {name!r} resist each other only by an interface of their phase with itself: "
-            f"add --interface {first}:{first}=1e5"
+            f"add --interface {conducting}:{conducting}=1e5"
         )
     found = store.complete_field(sample, name, "label")
     if not (found.labels or found.may_number):

@@ -116,7 +116,7 @@ def evaluate(
         If a field is missing.
     ArgumentError
         If the fields differ in phases or shape, `merge` names a phase that the field does not have,
-        no slice is left, or an argument does not apply to objects.
+        no slice is left, an argument does not apply to objects, or the field is its own truth.
     InputError
         If no voxel has a truth.
     MixedRunError
