@@ -2,7 +2,7 @@
 
 from tim3d.grid import Box
 from tim3d.kernels.generation.gaussian_field import GaussianField, LevelCuts
-from tim3d.kernels.generation.generator import Generator, Grown
+from tim3d.kernels.generation.generator import Generator, Grown, Numbered
 from tim3d.kernels.generation.iterated import Iterated
 from tim3d.kernels.generation.packing import HardCore, Overlapping, Packed
 from tim3d.kernels.generation.particles import Grains, lognormal
@@ -34,6 +34,7 @@ __all__ = [
     "LevelCuts",
     "Network",
     "Noise",
+    "Numbered",
     "Overlapping",
     "Packed",
     "Polycrystal",

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 LENGTHS = {"nm": 1.0, "µm": 1e3, "mm": 1e6}
 # Numbers near this power of ten are read best: between 1 and 1000.
@@ -82,3 +83,24 @@ def quotient(units: str) -> str:
         return units
     joined = " ".join(below)
     return f"{' '.join(above)}/{joined if len(below) == 1 else f'({joined})'}"
+
+
+def with_typed_conductances(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters with conductances per area as they were typed, per m2; they are stored with lengths in nm.
+
+    Parameters
+    ----------
+    parameters : mapping
+        Parameters of a verb by name, of which ``contact`` and ``interface`` may be such.
+
+    Examples
+    --------
+    >>> with_typed_conductances({"contact": ["0.01", "inf"], "interface": {"0:1": 0.1}, "axes": ["z"]})
+    {'contact': ['10000000', 'inf'], 'interface': {'0:1': 100000000.0}, 'axes': ['z']}
+    """
+    found = dict(parameters)
+    if isinstance(ends := found.get("contact"), list):
+        found["contact"] = [f"{float(end) * 1e9:.9g}" for end in ends]
+    if isinstance(pairs := found.get("interface"), Mapping):
+        found["interface"] = {pair: float(f"{value * 1e9:.9g}") for pair, value in pairs.items()}
+    return found

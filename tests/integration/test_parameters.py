@@ -59,6 +59,7 @@ POLYCRYSTAL |= {"cell_nm": (2, 36, 40), "phases": Phases(edge=0, grain=1)}
 for name in ("correlation_nm", "fractions"):
     POLYCRYSTAL.pop(name)
 ANOTHER: dict[str, Any] = {
+    "particles": "grain",
     "shape": (8, 16, 8), "voxel_size": {"z": 1, "y": 1, "x": 1}, "seed": 1, "fractions": {"a": 0.5, "b": 0.5},
     "correlation_nm": 4.0, "s2": "s2.csv", "loading": 0.2, "phases": Phases(resin=0, silver=1), "diameter_nm": 5.0,
     "spread": 0.3, "sizes": {"6": 1}, "aspect": 0.5, "orientation": (1, 0, 0), "cell_nm": (16, 16, 16),

@@ -9,6 +9,7 @@ from typing import Any
 from tim3d.reporting import page
 from tim3d.storage import store
 from tim3d.storage.schema import Field
+from tim3d.units import with_typed_conductances
 
 # Longer records of a node, such as a list of files, are cut.
 _LONGEST_RECORD = 300
@@ -39,9 +40,10 @@ def provenance_table(sample: str) -> str:
 def _parameters(record: Mapping[str, Any]) -> str:
     """Parameters of a node; steps as they were typed."""
     given = record.get("parameters")
+    shown = with_typed_conductances(given) if isinstance(given, Mapping) else given
     values = given.values() if isinstance(given, Mapping) else ()
     has_steps = any(isinstance(v, list) and v and isinstance(v[0], Mapping) for v in values)
-    return _cut(str(record["command"])) if has_steps and record.get("command") else _pairs(given)
+    return _cut(str(record["command"])) if has_steps and record.get("command") else _pairs(shown)
 
 
 def _shape(sample: str, name: str, record: Mapping[str, Any]) -> str:

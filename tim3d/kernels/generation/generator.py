@@ -89,6 +89,10 @@ class Generator(ABC):
     def check(self) -> None:  # noqa: B027
         """Raise if every block would fail; called before anything is written."""
 
+    def doubts(self) -> tuple[str, ...]:
+        """Sentences that warn of what the voxels do not resolve; logged before the work."""
+        return ()
+
     def inputs(self) -> Mapping[str, str]:
         """Digests of the files that determine the labels, by their names in messages."""
         return {}
@@ -109,6 +113,31 @@ class Generator(ABC):
             )
         described: dict[str, Any] = as_data(self)
         return described
+
+
+class Numbered(Generator):
+    """Generator of particles that do not overlap, each of which has a number."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def numbers(self, box: Box, shape: Triple) -> np.ndarray:
+        """Compute the number of the particle of every voxel of a box of a volume; uint32.
+
+        From 1 on, and 0 between particles. A particle that a face of the volume cuts has one number
+        on both sides along the axes of `wrapped`. Along others its halves are two.
+
+        Parameters
+        ----------
+        box : Box
+            Voxels.
+        shape : (z, y, x)
+            Voxels of the volume.
+        """
+
+    @abstractmethod
+    def wrapped(self, shape: Triple) -> tuple[int, ...]:
+        """Axes along which a volume of a shape goes on across its faces."""
 
 
 class Grown(Generator):

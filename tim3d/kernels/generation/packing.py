@@ -23,10 +23,11 @@ import numpy.typing as npt
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
-from tim3d.kernels.generation.generator import Generator
+from tim3d.kernels.generation.generator import Generator, Numbered
 from tim3d.kernels.generation.particles import Grains, draw
 from tim3d.kernels.generation.philox import Noise
 from tim3d.kernels.generation.point_process import packed_cell, points_bytes, repeated, strewn, thin
+from tim3d.kernels.generation.repeating import Numbers, Repeating
 from tim3d.phases import Phases
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -130,6 +131,10 @@ class Overlapping(Generator):
     def labels(self, box: Box) -> Labels:
         """Label 1 in particles, 0 in the matrix, by voxel centres; uint8 of shape `box.shape`."""
         return draw(self.particles(box), self.grains.aspect, box, self.spacing_nm)
+
+    def doubts(self) -> tuple[str, ...]:
+        """Warning of particles that the voxels do not resolve."""
+        return self.grains.doubts(self.spacing_nm)
 
     def block_bytes(self, core: Triple) -> int:
         """Memory of the labels and of the particles that reach them, in bytes."""
@@ -250,6 +255,10 @@ class HardCore(Generator):
         """Label 1 in particles, 0 in the matrix, by voxel centres; uint8 of shape `box.shape`."""
         return draw(self.particles(box), self.grains.aspect, box, self.spacing_nm)
 
+    def doubts(self) -> tuple[str, ...]:
+        """Warning of particles that the voxels do not resolve."""
+        return self.grains.doubts(self.spacing_nm)
+
     def block_bytes(self, core: Triple) -> int:
         """Memory of the labels and of the points that they depend on, in bytes."""
         return math.prod(core) + points_bytes(
@@ -258,7 +267,7 @@ class HardCore(Generator):
 
 
 @dataclass(frozen=True, slots=True)
-class Packed(Generator):
+class Packed(Numbered):
     """Generator of particles that never touch, packed densely in a cell that is repeated endlessly.
 
     Overlapping particles are pushed apart until none overlaps (force-biased). Points farther apart
@@ -344,6 +353,20 @@ class Packed(Generator):
         """
         return packed_cell(self.grains, self.count, self.seed, self.cell_nm)
 
+    def repeating(self) -> Repeating:
+        """Particles of the cell, which is repeated along all axes."""
+        return Repeating(
+            self.cell(), self.cell_nm, self.spacing_nm, self.grains.aspect, self.grains.longest
+        )
+
+    def numbers(self, box: Box, shape: Triple) -> Numbers:
+        """Number of the particle of every voxel of a box of a volume; uint32, 0 in the matrix."""
+        return self.repeating().numbers(box, shape)
+
+    def wrapped(self, shape: Triple) -> tuple[int, ...]:
+        """Axes along which a volume is whole cells, and particles go on across its faces."""
+        return self.repeating().wrapped(shape)
+
     def particles(self, box: Box) -> Floats:
         """Particles that may reach into a box, periodic images included."""
         low, high = bounds(box, self.spacing_nm, self.grains.longest)
@@ -352,6 +375,10 @@ class Packed(Generator):
     def labels(self, box: Box) -> Labels:
         """Label 1 in particles, 0 in the matrix, by voxel centres; uint8 of shape `box.shape`."""
         return draw(self.particles(box), self.grains.aspect, box, self.spacing_nm)
+
+    def doubts(self) -> tuple[str, ...]:
+        """Warning of particles that the voxels do not resolve."""
+        return self.grains.doubts(self.spacing_nm)
 
     def block_bytes(self, core: Triple) -> int:
         """Memory of labels, particles that reach them, and the cell during packing, in bytes."""

@@ -25,6 +25,9 @@ Labels: TypeAlias = npt.NDArray[np.uint8]
 Words: TypeAlias = npt.NDArray[np.uint32]
 Point: TypeAlias = tuple[float, float, float]
 
+# Voxels across, below which the standard deviation of the volume of a sphere at a random place is
+# more than a tenth: 26 % at 2, 11 % at 3, 4 % at 5.
+FEWEST = 3
 # Classes of a lognormal distribution, of equal number, for a finite tail and exact moments.
 CLASSES = 32
 
@@ -138,6 +141,27 @@ class Grains:
         """Longest half axis of all particles, in nm."""
         return max(self.diameters_nm) / 2 * max(_half_axes(self.aspect))
 
+    def doubts(self, spacing_nm: Point) -> tuple[str, ...]:
+        """Warning of particles that are narrower than `FEWEST` of the longest edge of a voxel.
+
+        >>> Grains((100.0, 400.0), (1.0, 1.0)).doubts((50.0, 50.0, 50.0))[0][:59]
+        'grains are as narrow as 100 nm, 2 voxels of 50 nm: below 3 '
+        """
+        edge, widths = max(spacing_nm), 2 * min(_half_axes(self.aspect)) * self._radii
+        if widths.min() >= FEWEST * edge:
+            return ()
+        volumes = self.weights * self.volumes
+        share = float(volumes[widths < FEWEST * edge].sum() / volumes.sum())
+        return (
+            f"grains are as narrow as {widths.min():.3g} nm, {widths.min() / edge:.3g} voxels of {edge:g} nm: below "
+            f"{FEWEST} the volume of a single one is off by a tenth and more, and its contacts are not resolved; such "
+            f"grains hold {100 * share:.3g} % of the volume of all. Use smaller voxels, or larger grains",
+        )
+
+    @property
+    def _radii(self) -> Floats:
+        return np.array(self.diameters_nm) / 2
+
     @property
     def stretch(self) -> Point | None:
         """Factors (z, y, x) that stretch spheres to the particles; None if directions differ."""
@@ -182,13 +206,32 @@ def draw(particles: Floats, aspect: float, box: Box, spacing_nm: Point) -> Label
         Edges of a voxel.
     """
     out = np.zeros(box.shape, np.uint8)
+    ones = np.ones(len(particles), np.uint8)
     equator, pole = _half_axes(aspect)
-    _draw(particles, equator, pole, np.array(box.start), np.array(spacing_nm), out)
+    _draw(particles, ones, equator, pole, np.array(box.start), np.array(spacing_nm), out)
+    return out
+
+
+def draw_numbers(
+    particles: Floats, numbers: Words, aspect: float, box: Box, spacing_nm: Point
+) -> Words:
+    """Draw particles by their numbers: those of `draw` in place of 1, the lowest where several lie.
+
+    Parameters
+    ----------
+    particles, aspect, box, spacing_nm
+        See `draw`.
+    numbers : uint32 array (n,)
+        Number of each particle, from 1 on.
+    """
+    out = np.zeros(box.shape, np.uint32)
+    equator, pole = _half_axes(aspect)
+    _draw(particles, numbers, equator, pole, np.array(box.start), np.array(spacing_nm), out)
     return out
 
 
 @nb.njit(nogil=True, cache=True, error_model="numpy")
-def _draw(particles, equator, pole, start, spacing, out):  # type: ignore[no-untyped-def]
+def _draw(particles, values, equator, pole, start, spacing, out):  # type: ignore[no-untyped-def]
     """Draw |p|^2 / e^2 + (p . axis)^2 (1 / pole^2 - 1 / e^2) <= 1 around each particle."""
     low, high = np.empty(3, np.int64), np.empty(3, np.int64)
     for n in range(len(particles)):
@@ -210,5 +253,7 @@ def _draw(particles, equator, pole, start, spacing, out):  # type: ignore[no-unt
                 for x in range(low[2], high[2]):
                     px = (start[2] + x + 0.5) * spacing[2] - cx
                     along = pz * az + py * ay + px * ax
-                    if (pz * pz + py * py + px * px) * round_part + along * along * axis_part <= 1:
-                        out[z, y, x] = 1
+                    if (pz * pz + py * py + px * px) * round_part + along * along * axis_part > 1:
+                        continue
+                    if out[z, y, x] == 0 or values[n] < out[z, y, x]:
+                        out[z, y, x] = values[n]

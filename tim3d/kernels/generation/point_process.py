@@ -262,9 +262,11 @@ class Sweeps:
 def repeated(cell: Floats, edges: Floats, low: Floats, high: Floats) -> Floats:
     """Particles of a periodic cell with their images that have a centre in low <= p < high.
 
+    The columns that follow the centres are copied.
+
     Parameters
     ----------
-    cell : (n, 7) float64
+    cell : (n, m) float64
         Particles, their centres first.
     edges : (3,) float64
         Edges of the cell; inf along an axis that does not repeat.
@@ -275,7 +277,7 @@ def repeated(cell: Floats, edges: Floats, low: Floats, high: Floats) -> Floats:
         range(math.floor(a / e), math.ceil(b / e)) if math.isfinite(e) else range(1)
         for a, b, e in zip(low, high, edges, strict=True)
     ]
-    found, steps = [np.empty((0, 7))], np.where(np.isfinite(edges), edges, 0.0)
+    found, steps = [np.empty((0, cell.shape[1]))], np.where(np.isfinite(edges), edges, 0.0)
     for shift in np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3):
         image = cell.copy()
         image[:, :3] += shift * steps

@@ -19,11 +19,12 @@ import numpy.typing as npt
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.generation.gaussian_field import GaussianField, levels
-from tim3d.kernels.generation.generator import Generator
+from tim3d.kernels.generation.generator import Numbered
 from tim3d.kernels.generation.packing import MOST, Overlapping, bounds, need_spheres
 from tim3d.kernels.generation.particles import Grains, draw
 from tim3d.kernels.generation.philox import Noise
 from tim3d.kernels.generation.point_process import points_bytes, repeated
+from tim3d.kernels.generation.repeating import Numbers, Repeating
 from tim3d.kernels.generation.rough_surface import RoughSurface
 from tim3d.kernels.generation.slab_packing import Gap, packed_slab
 from tim3d.phases import Phases
@@ -143,7 +144,7 @@ class Delamination:
 
 
 @dataclass(frozen=True, slots=True)
-class ThermalInterface(Generator):
+class ThermalInterface(Numbered):
     """Generator of a thermal interface material between two substrates, stacked along z.
 
     Particles are packed between the substrates and touch neither these nor each other more than in
@@ -380,9 +381,25 @@ class ThermalInterface(Generator):
     def particles(self, box: Box) -> Floats:
         """Particles that may reach into a box, periodic images included."""
         low, high = bounds(box, self.spacing_nm, self.grains.longest)
+        cell = self.repeating()
+        return repeated(cell.particles, np.array(cell.edges_nm), low, high)
+
+    def repeating(self) -> Repeating:
+        """Particles of the cell, which is repeated along y and x."""
         cell = self.particles_of_cell().copy()
         cell[:, 0] += self.substrate_nm
-        return repeated(cell, np.array([math.inf, *self.edges_nm[1:]]), low, high)
+        edges = (math.inf, *map(float, self.edges_nm[1:]))
+        return Repeating(cell, edges, self.spacing_nm, self.grains.aspect, self.grains.longest)
+
+    def numbers(self, box: Box, shape: Triple) -> Numbers:
+        """Number of the particle of every voxel of a box of a volume; uint32, 0 outside of the filler."""
+        found = self.repeating().numbers(box, shape)
+        found[self.labels(box) != FILLER] = 0
+        return found
+
+    def wrapped(self, shape: Triple) -> tuple[int, ...]:
+        """Axes along which a volume is whole cells: y and x, unless it is a part of them."""
+        return self.repeating().wrapped(shape)
 
     def labels(self, box: Box) -> Labels:
         """Compute the labels of a box by voxel centres; uint8 of shape `box.shape`."""
@@ -421,6 +438,10 @@ class ThermalInterface(Generator):
             open_ = field.cut(columns, levels((share, 1 - share)))[0] == 0 if share else False
             found.append(np.where(open_, self.delamination.gap_nm, 0.0))
         return found[0], found[1]
+
+    def doubts(self) -> tuple[str, ...]:
+        """Warning of particles that the voxels do not resolve."""
+        return self.grains.doubts(self.spacing_nm)
 
     def block_bytes(self, core: Triple) -> int:
         """Memory of a block and of the cell, its particles and surfaces, in bytes."""

@@ -15,7 +15,7 @@ from tim3d.kernels.conduction.interfaces import Areas, Contacts, touching
 from tim3d.kernels.conduction.material import Interfaces
 from tim3d.stages.shared.grid_agreement import refuse_unlike
 from tim3d.storage import store
-from tim3d.storage.schema import Field
+from tim3d.storage.schema import AXES, Field
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def refuse_unused_area(interface: Interfaces | None, area: str) -> None:
 
 
 def check_interfaces(
-    sample: str, labels: Field, physics: Physics, particles: str, units: str
+    sample: str, labels: Field, physics: Physics, particles: str, units: str, axes: Sequence[str]
 ) -> None:
     """Refuse interfaces that cannot be, and warn of doubtful ones.
 
@@ -140,19 +140,37 @@ def check_interfaces(
         Field that numbers the particles; empty if none are distinguished.
     units : str
         Unit of the conductivities.
+    axes : sequence of str
+        Axes along which the flux is driven.
     """
     refuse_unused_area(physics.interface, physics.interface_area)
     if particles:
         _check_particles(sample, labels, particles, physics)
-        if physics.cell or physics.sides == "periodic":
-            log.warning(
-                "particles %r were numbered in a volume that ends at its faces, and the solution is periodic: a "
-                "particle that a face cuts counts as two, with a contact between its halves",
-                particles,
-            )
+        _warn_of_cut_particles(sample, labels, physics, particles, axes)
     else:
         refuse_without_particles(labels, physics.interface)
     warn_of_conductances(labels, physics, units)
+
+
+def _warn_of_cut_particles(
+    sample: str, labels: Field, physics: Physics, particles: str, axes: Sequence[str]
+) -> None:
+    """Warn if the solution goes on across faces at which the numbers of particles end."""
+    wraps = store.node_attributes(sample, particles).get("wraps", ())
+    periodic = [
+        name
+        for name, voxels in zip(AXES, labels.shape, strict=True)
+        if voxels > 1
+        and (physics.cell or (physics.sides == "periodic" and any(one != name for one in axes)))
+    ]
+    cut = [name for name in periodic if name not in wraps]
+    if cut:
+        log.warning(
+            "particles %r were numbered in a volume that ends at its faces normal to %s, and the solution is periodic: "
+            "a particle that such a face cuts counts as two, with a contact between its halves. Numbers of packed "
+            "grains that go on across the faces:  tim3d generate --particles",
+            particles, ", ".join(cut),
+        )  # fmt: skip
 
 
 def _check_particles(sample: str, labels: Field, name: str, physics: Physics) -> None:

@@ -183,7 +183,7 @@ def solve(
     physics = chosen_physics(
         labels, conductivity, faces, sides, cell, interface, contact, interface_area
     )
-    check_interfaces(sample, labels, physics, particles, units)
+    check_interfaces(sample, labels, physics, particles, units, chosen_axes(axis))
     warn_of_tilted(sample, labels, physics)
     solving = Solving(chosen_axes(axis), physics, float(tolerance), richardson, units, particles)
     check_tolerance(tolerance)

@@ -99,6 +99,7 @@ def generate(
     device: str | None = None,
     periodic: bool = False,
     out: str | None = None,
+    particles: str = "",
     shard: Edges | None = None,
     options: Options = DEFAULTS,
 ) -> Task[xr.DataArray]:
@@ -222,6 +223,10 @@ def generate(
     out : str, optional
         Name of the field (default: phase; raw of a network of grey values, raw_red and so on of
         colours).
+    particles : str
+        Of packed grains and an interface: name of a second field, the number of each voxel's
+        particle (uint32, 0 between particles; default: it is not written). A particle that goes on
+        across the faces of the volume has one number.
     shard : (z, y, x), optional
         Edges of a shard in voxels, the unit that is written at once (default: 64,512,512).
     options : Options
@@ -254,7 +259,7 @@ def generate(
         period = triple(shape) if periodic else (0, 0, 0)
         place = Place(triple(shape), _needed_size(kind, voxel_size), seed, period)
         generator = choose(kind, given, place)
-    asked = Asked(sample, generator, triple(shape), voxel_size, out, shard)
+    asked = Asked(sample, generator, triple(shape), voxel_size, out, shard, particles)
     return generation(asked, options, awaits(given))
 
 

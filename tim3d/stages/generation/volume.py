@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,8 +15,8 @@ from tim3d.engine import Ledger, Outline, Plan
 from tim3d.engine.passes.run import BASE_BYTES, TORCH_BASE_BYTES
 from tim3d.errors import ArgumentError
 from tim3d.forecast import expected, will_exist
-from tim3d.grid import Block, Grid, Triple, triple
-from tim3d.kernels.generation.generator import Generator, Grown
+from tim3d.grid import AXES, Block, Box, Grid, Triple, triple
+from tim3d.kernels.generation.generator import Generator, Grown, Numbered
 from tim3d.kernels.generation.iterated import Iterated
 from tim3d.lazy import xarray as xr
 from tim3d.sources.units import edges_given, refuse_mistyped
@@ -35,11 +35,13 @@ from tim3d.stages.shared.field import (
 )
 from tim3d.stages.shared.slice_statistics import keep_sums, sums_of_slices
 from tim3d.stages.shared.verb import Task, Verb
-from tim3d.storage import store
+from tim3d.storage import schema, store
 from tim3d.storage.schema import Field, Spacing, asked_shard
 
 log = logging.getLogger(__name__)
 
+# Bytes a voxel of the numbers of particles, of a copy to encode, and of the labels that they follow.
+NUMBER_BYTES = 10
 # Relative difference of the voxel size beyond which the same labels are a different material.
 SPACING_TOLERANCE = 1e-3
 
@@ -52,6 +54,7 @@ def generate(
     shape: Triple,
     voxel_size: Mapping[str, float] | None = None,
     out: str | None = None,
+    particles: str = "",
     shard: Triple | None = None,
     options: Options = DEFAULTS,
 ) -> Task[xr.DataArray]:
@@ -72,6 +75,10 @@ def generate(
         a warning.
     out : str, optional
         Name of the field (default phase; of grey values raw, of colours raw_red and so on).
+    particles : str
+        Name of a second field, the number of each voxel's particle (uint32, 0 between particles;
+        default: it is not written). A particle that goes on across the faces of the volume has one
+        number. For generators that tell particles apart, such as Packed.
     shard : (z, y, x), optional
         Edges of a shard (default 64, 512, 512).
     options : Options
@@ -85,13 +92,15 @@ def generate(
     Raises
     ------
     ArgumentError
-        If an argument is out of range, or `generator` is not a generator.
+        If an argument is out of range, `generator` is not a generator, or it does not number
+        particles.
     InputError
         If a file of the generator cannot be read.
     ConvergenceError
         If the overlaps of a packing cannot be removed.
     """
-    return generation(Asked(sample, generator, triple(shape), voxel_size, out, shard), options)
+    asked = Asked(sample, generator, triple(shape), voxel_size, out, shard, particles)
+    return generation(asked, options)
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,7 @@ class Asked:
     voxel_size: Mapping[str, float] | None
     out: str | None
     shard: Triple | None
+    particles: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.generator, Generator):
@@ -121,7 +131,7 @@ class Asked:
         shards, chunk = asked_shard(self.shape, self.shard)
         phases, spacing = generator.phases, chosen_spacing(generator, self.voxel_size)
         what = "generated phase" if phases else "generated grey value"
-        return [
+        found = [
             Field(
                 name,
                 self.shape,
@@ -135,6 +145,33 @@ class Asked:
             )
             for name in generator.names(self.out)
         ]
+        if self.particles:
+            found.append(
+                replace(
+                    found[0],
+                    name=self.particles,
+                    dtype=schema.ID_DTYPE,
+                    labels=True,
+                    phases=None,
+                    long_name="number of the particle",
+                )
+            )
+        return found
+
+    def refuse_unnumbered(self, generator: Generator) -> None:
+        """Raise `ArgumentError` if particles are to be numbered and the generator has none."""
+        if not self.particles:
+            return
+        if not isinstance(generator, Numbered):
+            raise ArgumentError(
+                f"--particles numbers packed grains, and the generator {generator.kind!r} does not tell particles "
+                "apart: leave it out, or take --kind packed or interface"
+            )
+        if self.particles in generator.names(self.out):
+            raise ArgumentError(
+                f"--particles {self.particles} is the field of the phases: give another name, for example "
+                "--particles particle"
+            )
 
 
 def generation(ask: Asked, options: Options, awaited: str = "") -> Task[xr.DataArray]:
@@ -196,7 +233,12 @@ class Generating:
                 making.field.shape, whole_shards(self.options.block or making.block, making.field)
             )
             for one in (making.field, *making.siblings):
+                if one.name == self.ask.particles:
+                    continue
                 keep_sums(self.ask.sample, one, ledger, grid, "generate", one.name)
+        if self.ask.particles and isinstance(self.generator, Numbered):
+            wraps = [AXES[axis] for axis in self.generator.wrapped(self.ask.shape)]
+            store.update_node(self.ask.sample, self.ask.particles, wraps=wraps)
         if isinstance(self.before, Iteration):
             store.update_node(self.ask.sample, making.field.name, **self.before.record())
         if self.before:
@@ -205,6 +247,9 @@ class Generating:
 
 def _generating(ask: Asked, options: Options, awaited: str = "") -> Generating:
     generator = ask.generator.of_shape(ask.shape)
+    ask.refuse_unnumbered(generator)
+    for doubt in generator.doubts():
+        log.warning("%s", doubt)
     first, *others = ask.fields(generator)
     codes = generator.phases.codes if generator.phases else ()
     edge = 1 if isinstance(generator, Iterated) else generator.tile_edge
@@ -215,11 +260,18 @@ def _generating(ask: Asked, options: Options, awaited: str = "") -> Generating:
         field=first,
         siblings=tuple(others),
         work=GenerateWork(
-            ask.sample, (first.name, *(f.name for f in others)), makes, codes, options.durable
+            ask.sample,
+            generator.names(ask.out),
+            makes,
+            codes,
+            options.durable,
+            ask.particles,
+            ask.shape,
         ),
         block=_block(generator, first),
         inputs=generator.inputs(),
-        parameters=generator.description(),
+        parameters=generator.description()
+        | ({"particles": ask.particles} if ask.particles else {}),
         halo=generator.halo,
         read_bytes=makes.states.voxel_bytes if isinstance(makes, LastState) else 0.0,
         base_bytes=TORCH_BASE_BYTES if generator.needs_torch else BASE_BYTES,
@@ -318,12 +370,14 @@ class GenerateWork:
     generator: Generator
     codes: tuple[int, ...]
     durable: bool
+    particles: str
+    shape: Triple
 
     def read(self, block: Block) -> None:
         """Return nothing: the position of a block determines its voxels."""
 
-    def compute(self, block: Block, inputs: None) -> np.ndarray:
-        """Codes of the core, or grey values.
+    def compute(self, block: Block, inputs: None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Codes of the core, or grey values; and numbers of particles, if they are kept.
 
         Raises
         ------
@@ -332,9 +386,19 @@ class GenerateWork:
         """
         labels = self.generator.labels(block.core)
         self._check(labels, block.core.shape)
-        if not self.codes or self.codes == tuple(range(len(self.codes))):
-            return labels
-        return np.take(np.asarray(self.codes, np.uint8), labels)
+        if self.codes and self.codes != tuple(range(len(self.codes))):
+            labels = np.take(np.asarray(self.codes, np.uint8), labels)
+        return labels, self._numbers(block.core) if self.particles else None
+
+    def _numbers(self, core: Box) -> np.ndarray:
+        assert isinstance(self.generator, Numbered)
+        numbers = self.generator.numbers(core, self.shape)
+        if numbers.dtype != schema.ID_DTYPE or numbers.shape != core.shape:
+            raise ArgumentError(
+                f"the generator {self.generator.kind!r} numbered particles by {numbers.dtype} of shape "
+                f"{numbers.shape}, expected {schema.ID_DTYPE} of shape {core.shape}"
+            )
+        return numbers
 
     def _check(self, labels: np.ndarray, core: Triple) -> None:
         shape = core if len(self.out) == 1 else (len(self.out), *core)
@@ -349,21 +413,22 @@ class GenerateWork:
                 f"0 to {len(self.codes) - 1}, in the order of the codes"
             )
 
-    def write(self, block: Block, outputs: np.ndarray) -> dict[str, Any]:
+    def write(self, block: Block, outputs: tuple[np.ndarray, np.ndarray | None]) -> dict[str, Any]:
         """Write whole shards of each field, and return the number of voxels of each phase, or sums over slices."""
-        for name, values in zip(
-            self.out, outputs.reshape(len(self.out), *block.core.shape), strict=True
-        ):
+        labels, numbers = outputs
+        written = dict(zip(self.out, labels.reshape(len(self.out), *block.core.shape), strict=True))
+        named = written if numbers is None else written | {self.particles: numbers}
+        for name, values in named.items():
             store.write_block(self.sample, name, block.core, values, durable=self.durable)
         if not self.codes:
-            grey = outputs.reshape(len(self.out), *block.core.shape)
-            return {name: sums_of_slices(one) for name, one in zip(self.out, grey, strict=True)}
-        counts = _counts(outputs)
+            return {name: sums_of_slices(one) for name, one in written.items()}
+        counts = _counts(labels)
         return {"voxels": {str(code): int(counts[code]) for code in self.codes}}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Bytes of a block: buffers of the generator, and two copies of the labels to encode."""
-        return 2 * len(self.out) * math.prod(core) + self.generator.block_bytes(core)
+        """Bytes of a block: buffers of the generator, and two copies of the labels to encode, and of the numbers."""
+        a_voxel = 2 * len(self.out) + (NUMBER_BYTES if self.particles else 0)
+        return a_voxel * math.prod(core) + self.generator.block_bytes(core)
 
 
 def _counts(labels: np.ndarray) -> np.ndarray:

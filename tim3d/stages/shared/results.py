@@ -23,6 +23,7 @@ from tim3d.stages.shared import differences
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.verb import Task
 from tim3d.storage import schema, store
+from tim3d.units import with_typed_conductances
 
 # Longer names are cut and end in a hash: file systems allow 255 bytes, and the folder of runs
 # lengthens the names.
@@ -148,7 +149,8 @@ def refuse_another_question(
         )
     before, now = record.get("parameters", {}), parameters
     if not options.overwrite and schema.fingerprint(p=before) != schema.fingerprint(p=now):
-        said = ", ".join(differences.changed(before, now, differences.MADE))
+        was, wanted = with_typed_conductances(before), with_typed_conductances(now)
+        said = ", ".join(differences.changed(was, wanted, differences.MADE))
         raise MixedRunError(
             f"{node!r} in {sample} was made with {said}{differences.origin(record, sample, said)}. "
             "Keep both: --out another-name; or replace it: --overwrite"
