@@ -120,8 +120,9 @@ def measure(folder: Path, blocks: int) -> Cost:
     processor = time.process_time() - processor
     memory = peak_memory() - before
     resume = seconds(lambda: run(work_pass, progress=False))
-    markers = list(Path(work_pass.ledger.folder, "done").rglob("*.json"))
-    assert len(markers) == blocks
+    assert len(work_pass.ledger.done()) == blocks
+    folder = Path(work_pass.ledger.folder)
+    markers = [*folder.glob("done/*/*/*.json"), *folder.glob("gathered.jsonl")]
     disk = sum(path.stat().st_blocks * 512 for path in markers)
     name = on.kind if on.client is None else f"{on.kind}, {on.workers} x {on.threads}"
     return Cost(blocks, name, wall, processor, memory, len(markers), disk, plan, resume)

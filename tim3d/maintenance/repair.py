@@ -148,8 +148,7 @@ def _forget_level(ledger: Ledger, boxes: Iterable[Box]) -> int:
     edge = triple(layout["block"])
     hit = {index for box in boxes for index in _blocks(box, edge)}
     grid = Grid(triple(layout["shape"]), edge)
-    for index in hit & set(grid.indices()):
-        ledger.drop(index)
+    ledger.drop(hit & set(grid.indices()))
     return len(hit)
 
 

@@ -27,8 +27,11 @@ NODE = re.compile(rf"(?:[^/]+/)*(?:zarr\.json|c(?:/\d+)*){_HALF}|{_LITTER}")
 # Paths below a pass of ``SAMPLE.runs``: its fingerprint, then the layout, summaries, and markers of
 # blocks.
 MARKERS = re.compile(
-    rf"(?:[^/]+/)*[^/]{{1,16}}/(?:\.?(?:layout|summary-[\w.-]+)|(?:done|failed)/\d+/\d+/\.?\d+)\.json{_HALF}|{_LITTER}"
+    rf"(?:[^/]+/)*[^/]{{1,16}}/(?:\.?(?:layout|summary-[\w.-]+)|(?:done|failed)/\d+/\d+/\.?\d+)\.json{_HALF}"
+    rf"|(?:[^/]+/)*[^/]{{1,16}}/\.?gathered\.jsonl{_HALF}|{_LITTER}"
 )
+# Paths below the folder of the markers of blocks that are done.
+DONE = re.compile(rf"\d+/\d+/\.?\d+\.json{_HALF}|{_LITTER}")
 _HALF_FILE = re.compile(r"\.[0-9a-f]+\.partial")
 # Everything below a folder whose own name says that it is half an export of ours.
 STAGING = re.compile(r"\..+\.[0-9a-f]{32}\.partial")

@@ -1,13 +1,18 @@
-"""Blocks in flight on dask: submitted in batches, their results fetched in batches."""
+"""Blocks in flight on dask: submitted in batches, their results fetched in batches.
+
+A task is a parcel: one block, or several short ones that a worker computes one after the other.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import pickle
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from tim3d.engine.clusters.timeouts import UnstoppedError, Watch
 from tim3d.engine.passes.summary import Attempt
@@ -18,11 +23,15 @@ RETRIES = 2
 PATIENCE_SECONDS = 1.0
 
 
+# Blocks of a task, each with the number of the attempt at it.
+Parcel: TypeAlias = list[tuple[Triple, int]]
+
+
 @dataclass(frozen=True, eq=False)
 class Landing:
-    """Attempts that ended together, (block, number, future) each, and the request that fetches their results."""
+    """Parcels that ended together, with their futures, and the request that fetches their results."""
 
-    attempts: list[tuple[Triple, int, Any]]
+    parcels: list[tuple[Parcel, Any]]
     results: concurrent.futures.Future[dict[str, Any]]
 
 
@@ -30,30 +39,36 @@ class Flight:
     """The blocks of a pass that are in flight on dask, by the keys of their tasks."""
 
     def __init__(
-        self, client: Any, name: str, do: Callable[[Triple], Any], time_limit: float | None
+        self,
+        client: Any,
+        name: str,
+        do: Callable[[Sequence[Triple]], list[Any]],
+        time_limit: float | None,
     ) -> None:
         self.watch = Watch(client, time_limit)
         self._client, self._name, self._do = client, name, do
-        self._numbers: dict[str, int] = {}
+        self._parcels: dict[str, Parcel] = {}
         self._landings: list[Landing] = []
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        """Number of tasks in flight."""
+        return len(self._parcels)
 
     def is_landing(self) -> bool:
         """Whether results of finished blocks are still being fetched."""
         return bool(self._landings)
 
-    def submit(self, blocks: Sequence[tuple[Triple, int]]) -> list[Any]:
-        """Futures of attempts at blocks, each given with the number of the attempt."""
-        if not blocks:
+    def submit(self, parcels: Sequence[Parcel]) -> list[Any]:
+        """Futures of tasks, one for each parcel."""
+        if not parcels:
             return []
         # A failed key stays known to the scheduler: every attempt gets a new one.
-        keys = [f"{self._name}-{index}-{number}-{time.time_ns()}" for index, number in blocks]
-        self._numbers |= {key: number for key, (_, number) in zip(keys, blocks, strict=True)}
-        futures = self._client.map(self._do, [index for index, _ in blocks], key=keys, pure=False)
-        for future, (index, _) in zip(futures, blocks, strict=True):
-            self.watch.add(index, future)
+        keys = [f"{self._name}-{one[0][0]}-{one[0][1]}-{time.time_ns()}" for one in parcels]
+        self._parcels |= dict(zip(keys, parcels, strict=True))
+        blocks = [tuple(index for index, _ in parcel) for parcel in parcels]
+        futures = self._client.map(self._do, blocks, key=keys, pure=False)
+        for future, parcel in zip(futures, parcels, strict=True):
+            self.watch.add(parcel[0][0], future)
         return futures  # type: ignore[no-any-return]
 
     def landed(self, ended: Sequence[Any]) -> list[Attempt]:
@@ -66,14 +81,16 @@ class Flight:
         return [attempt for one in arrived for attempt in self._attempts(one)]
 
     def _landing(self, ended: Sequence[Any]) -> Landing:
-        attempts = [(self.watch.ended(one), self._numbers.pop(one.key), one) for one in ended]
+        parcels = [(self._parcels.pop(one.key), one) for one in ended]
+        for one in ended:
+            self.watch.ended(one)
         finished = [
             one for one in ended if one.status == "finished" and not self.watch.is_overdue(one)
         ]
         fetching = asyncio.run_coroutine_threadsafe(
             self._fetched(finished), self._client.loop.asyncio_loop
         )
-        return Landing(attempts, fetching)
+        return Landing(parcels, fetching)
 
     async def _fetched(self, finished: list[Any]) -> dict[str, Any]:
         """Results by the keys of their futures, in one request."""
@@ -88,15 +105,33 @@ class Flight:
         except (Exception, asyncio.CancelledError):  # lost with a worker, or recomputed in vain
             results = {}  # fetch each result separately
         made = []
-        for index, number, future in landing.attempts:
-            outcome = (
-                results[future.key] if future.key in results else self.watch.outcome(index, future)
+        for parcel, future in landing.parcels:
+            outcomes = (
+                results[future.key]
+                if future.key in results
+                else self.watch.outcome(parcel[0][0], future)
             )
-            made.append(
-                Attempt(index, number, outcome, last=not _may_be_tried_again(outcome, number))
-            )
+            if not isinstance(outcomes, list):  # the task failed as a whole
+                outcomes = [outcomes] * len(parcel)
+            # What follows an error of ours in a parcel was not begun.
+            for (index, number), outcome in zip(parcel, outcomes, strict=False):
+                last = not _may_be_tried_again(outcome, number)
+                made.append(Attempt(index, number, outcome, last))
             future.release()  # the scheduler may forget it
         return made
+
+
+def sendable(error: Exception) -> Exception:
+    """An error that can be sent as a result: itself, or its traceback where it cannot be pickled.
+
+    >>> sendable(ValueError("seen"))
+    ValueError('seen')
+    """
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever a foreign error does when it is pickled
+        return RuntimeError("".join(traceback.format_exception(error)))
+    return error
 
 
 def _may_be_tried_again(outcome: Any, attempt: int) -> bool:

@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -27,8 +27,9 @@ from tim3d.engine.clusters.timeouts import SpoiltWorkerError, arriving, spoils, 
 from tim3d.engine.job_array import ShareError, current_part
 from tim3d.engine.passes.backpressure import GpuLoad, Window
 from tim3d.engine.passes.cost import current_pilot
-from tim3d.engine.passes.in_flight import RETRIES, Flight
+from tim3d.engine.passes.in_flight import RETRIES, Flight, sendable
 from tim3d.engine.passes.metrics import count, count_failure
+from tim3d.engine.passes.parcels import Parcels
 from tim3d.engine.passes.plan import Plan, smaller_block
 from tim3d.engine.passes.progress import progress_bar
 from tim3d.engine.passes.summary import Attempt, Summary, as_record, elapsed, reason
@@ -47,6 +48,9 @@ TORCH_BASE_BYTES = 800 * 2**20
 # Memory that a running process may still load for a pass that it has not run before (40 MiB of SciPy, which
 # is imported on first use), or take to compile it: 90 MiB for the flux solver in a fresh installation.
 LOADED_LATER_BYTES = 152 * 2**20
+# Blocks of a pass from which on its markers become one file when it has ended: fewer cost little, and
+# stay files that one can look at.
+GATHERED_FROM = 4096
 
 
 class Work(Protocol):
@@ -123,16 +127,19 @@ class Pass:
         done = self.ledger.done()
         return [index for index in self.grid.indices() if index not in done]
 
-    def forget_lost(self) -> None:
+    def forget_lost(self) -> set[Triple]:
         """Drop the markers of done blocks of which a shard is missing, as after a disk check.
 
-        Lists each array once: a request for each shard would cost as much as writing it.
+        Lists each array once: a request for each shard would cost as much as writing it. Returns
+        the blocks that are done.
         """
         done = self.ledger.done()
         for path in self.arrays if done else ():
             stored = shards_below(f"{self.ledger.sample}/{path}")
-            for index in [block for block in done if not stored.issuperset(self._shards(block))]:
-                self.ledger.drop(index)
+            lost = {block for block in done if not stored.issuperset(self._shards(block))}
+            self.ledger.drop(lost)
+            done -= lost
+        return done
 
     def _shards(self, index: Triple) -> Iterator[Triple]:
         core = self.grid.block_at(index).core
@@ -141,10 +148,20 @@ class Pass:
             triple, itertools.product(*(range(a // edge, -(-b // edge)) for a, b, edge in edges))
         )
 
-    def plan(self, on: Cluster | None = None, *, afresh: bool = False) -> Plan:
-        """Estimate the cost of running the pass now; with `afresh` for all blocks, done or not."""
+    def plan(
+        self,
+        on: Cluster | None = None,
+        *,
+        afresh: bool = False,
+        left: Sequence[Triple] | None = None,
+    ) -> Plan:
+        """Estimate the cost of running the pass now; with `afresh` for all blocks, done or not.
+
+        `left` are the blocks that are not done, where they are known.
+        """
         on = on or current_cluster()
-        left = list(self.grid.indices()) if afresh else self.left()
+        if left is None:
+            left = list(self.grid.indices()) if afresh else self.left()
         written, taken = self.grid.voxels(left)
         base = max(self.base_bytes, on.resident_bytes() + LOADED_LATER_BYTES)
         fits = smaller_block(
@@ -195,18 +212,22 @@ def run(work_pass: Pass, *, progress: bool = True) -> Summary:
         Any other, at once: an unreadable slice or a full disk would fail at every attempt.
     """
     on = current_cluster()
-    work_pass.forget_lost()
-    plan = work_pass.plan(on)
+    done = work_pass.forget_lost()
+    left = [index for index in work_pass.grid.indices() if index not in done]
+    plan = work_pass.plan(on, left=left)
     plan.check()
     work_pass.ledger.claim_layout(work_pass.layout)
-    left = work_pass.left()
     part = current_part()
     if part is not None and left:
         mine = part.share(work_pass.grid.indices(), left)
         raise ShareError(
             work_pass, mine, functools.partial(_sweep, work_pass, mine, plan, on, progress)
         )
-    return _sweep(work_pass, left, plan, on, progress)
+    summary = _sweep(work_pass, left, plan, on, progress)
+    # Processes of a job array write markers at the same time.
+    if left and part is None and plan.blocks >= GATHERED_FROM:
+        work_pass.ledger.gather()
+    return summary
 
 
 def _sweep(work_pass: Pass, left: list[Triple], plan: Plan, on: Cluster, progress: bool) -> Summary:
@@ -274,7 +295,7 @@ def _raise_failures(name: str, failures: dict[Triple, str]) -> None:
         )
 
 
-def _serially(work_pass: Pass, left: Iterable[Triple]) -> Iterator[Attempt]:
+def _serially(work_pass: Pass, left: Sequence[Triple]) -> Iterator[Attempt]:
     pickled = cloudpickle.dumps(work_pass)
     for index in left:
         with warning_if_slow(index, work_pass.time_limit):
@@ -293,7 +314,7 @@ def _attempts(pickled: bytes, index: Triple) -> Iterator[Attempt]:
 
 
 def _on_dask(
-    work_pass: Pass, left: Iterable[Triple], on: Cluster, load: GpuLoad
+    work_pass: Pass, left: Sequence[Triple], on: Cluster, load: GpuLoad
 ) -> Iterator[Attempt]:
     """Keep two blocks per thread in flight, so that the scheduler's memory does not grow with the volume.
 
@@ -306,11 +327,10 @@ def _on_dask(
     do = functools.partial(_on_worker, cloudpickle.dumps(work_pass))
     flight = Flight(on.client, work_pass.ledger.name, do, work_pass.time_limit)
     window = Window(on.client, on.workers * on.threads, load)
+    parcels = Parcels(len(left), work_pass.time_limit)
     stop: Tim3dError | None = None
     with flight.watch.looking():
-        futures = as_completed(
-            flight.submit([(index, 1) for index in itertools.islice(waiting, window.size())])
-        )
+        futures = as_completed(flight.submit(parcels.take(waiting, window.size(), window.size())))
         for ended in arriving(futures, on.client, flight.is_landing):
             attempts = flight.landed(ended)
             stop = stop or next(
@@ -318,27 +338,39 @@ def _on_dask(
             )
             if stop:  # no block may still write when this raises: those in flight end first
                 continue
-            following = [(one.index, one.number + 1) for one in attempts if not one.last]
+            parcels.learn(attempts)
+            # A block is tried again alone: of those that share a task one may end its worker.
+            following = [[(one.index, one.number + 1)] for one in attempts if not one.last]
             room = window.size() - len(flight) - len(following)
-            following += [(index, 1) for index in itertools.islice(waiting, max(0, room))]
+            following += parcels.take(waiting, room, window.size())
             futures.update(flight.submit(following))
             yield from attempts
     if stop:
         raise stop
 
 
-def _on_worker(pickled: bytes, index: Triple) -> dict[str, Any]:
-    """Process a block on dask; report the worker if an error makes its process unusable."""
-    try:
-        return process_block(pickled, index)
-    except Tim3dError:
-        raise
-    except Exception as error:
-        if not spoils(error):
-            raise
-        from distributed import get_worker
+def _on_worker(pickled: bytes, parcel: Sequence[Triple]) -> list[Any]:
+    """Process blocks on dask, one after the other: the result of each, or what it raised.
 
-        raise SpoiltWorkerError(get_worker().address, f"{type(error).__name__}: {error}") from error
+    The error of a block that is alone is raised, and so is one that makes the process unusable,
+    with its worker. After an error of ours no other block is begun.
+    """
+    outcomes: list[Any] = []
+    for index in parcel:
+        try:
+            outcomes.append(process_block(pickled, index))
+        except Exception as error:
+            if not isinstance(error, Tim3dError) and spoils(error):
+                from distributed import get_worker
+
+                address, said = get_worker().address, f"{type(error).__name__}: {error}"
+                raise SpoiltWorkerError(address, said) from error
+            if len(parcel) == 1:
+                raise
+            outcomes.append(sendable(error))
+            if isinstance(error, Tim3dError):
+                break
+    return outcomes
 
 
 _turns = {count: threading.Semaphore(count) for count in (1, 2)}

@@ -1,5 +1,7 @@
 """Durable record of finished blocks: one small JSON file per block, written by its worker.
 
+When a pass of thousands of blocks has ended, its markers become one file (`gathered`).
+
 The files lie beside the sample, in ``SAMPLE.runs/PASS/FINGERPRINT/``, so that a copy of the sample
 does not claim that its blocks are done. On a local disk a marker is written to a temporary name and
 renamed; behind a URL it is one atomic put.
@@ -8,22 +10,23 @@ renamed; behind a URL it is one atomic put.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tim3d.credentials import without_secrets
-from tim3d.errors import MixedRunError, StoreError
+from tim3d.engine.state.gathered import GATHERED, Gathered, gathered_at, write_gathered
+from tim3d.engine.state.sealing import as_json, damaged, sealed, unsealed
+from tim3d.errors import MixedRunError
 from tim3d.grid import Triple
 from tim3d.storage.files import KEPT, file_system, is_local, writing
 from tim3d.storage.outputs import replacing
-from tim3d.storage.removal import MARKERS, check_tree, refuse_link, remove_file, remove_tree
+from tim3d.storage.removal import DONE, MARKERS, check_tree, refuse_link, remove_file, remove_tree
 
 # Markers read at the same time: on a shared disk or behind a URL each read waits for a reply.
 READERS = 16
@@ -32,7 +35,6 @@ BATCH = 256
 # read.
 CARRIED_BYTES = 2**15
 HELD_RECORDS = 2**13
-CHECKSUM = "sha256"
 
 
 def runs_folder(sample: str) -> str:
@@ -80,9 +82,11 @@ class Ledger:
             If blocks of another layout are done.
         """
         before = self.layout()
+        if before == json.loads(json.dumps(layout)):
+            return
         if before is None or not (self.done() or self.failed()):
             write(f"{self.folder}/layout.json", sealed(layout))
-        elif before != json.loads(json.dumps(layout)):
+        else:
             raise MixedRunError(
                 f"{self.name} of {self.sample} was begun with {_differences(before, layout)}. "
                 "Finish it with the same blocks, or start again: add --overwrite"
@@ -115,7 +119,41 @@ class Ledger:
 
     def done(self) -> set[Triple]:
         """Indices of the finished blocks."""
-        return set(_indices(f"{self.folder}/done"))
+        found = set(_indices(f"{self.folder}/done"))
+        gathered = self._gathered()
+        return found | gathered.places() if gathered else found
+
+    def gather(self) -> None:
+        """Make one file of the markers of finished blocks; on a local disk only.
+
+        A kill leaves both, and they agree.
+        """
+        if not is_local(self.folder):
+            return
+        places = sorted(self.done())
+        write_gathered(self._gathered_path, places, map(self._stored, places))
+        remove_tree(runs_folder(self.sample), f"{self._pass_folder}/done", DONE)
+
+    @property
+    def _pass_folder(self) -> str:
+        return self.folder.removeprefix(runs_folder(self.sample) + "/")
+
+    @property
+    def _gathered_path(self) -> str:
+        return f"{self.folder}/{GATHERED}"
+
+    def _gathered(self) -> Gathered | None:
+        return gathered_at(self._gathered_path) if is_local(self.folder) else None
+
+    def _stored(self, index: Triple) -> bytes:
+        """Record of a finished block as it was written: damage is found where it is needed."""
+        held = self.held.get(index)
+        if held is not None:
+            return held
+        try:
+            return Path(self._marker("done", index)).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return as_json(sealed(self.record(index)))
 
     def failed(self) -> dict[Triple, str]:
         """Reasons of the blocks that were set aside, by index."""
@@ -127,7 +165,9 @@ class Ledger:
 
     def record(self, index: Triple) -> dict[str, Any]:
         """Record of a finished block; empty if the block is not done."""
-        return known(self._marker("done", index)) or {}
+        gathered = self._gathered()
+        found = gathered.record(index) if gathered else None
+        return found or known(self._marker("done", index)) or {}
 
     def records(self, places: Iterable[Triple]) -> Iterator[dict[str, Any]]:
         """Records of finished blocks, in the order of `places`; many are read at a time.
@@ -156,10 +196,17 @@ class Ledger:
         data = self.held.get(index)
         return self.record(index) if data is None else unsealed(json.loads(data)) or {}
 
-    def drop(self, index: Triple) -> None:
-        """Remove the marker of a block: it is not done any more."""
-        self.held.pop(index, None)
-        remove_file(self._marker("done", index))
+    def drop(self, indices: Collection[Triple]) -> None:
+        """Remove the markers of blocks: they are not done any more."""
+        gathered = self._gathered() if indices else None
+        if gathered is not None and (kept := gathered.places().difference(indices)):
+            records = (as_json(sealed(gathered.record(index) or {})) for index in sorted(kept))
+            write_gathered(self._gathered_path, sorted(kept), records)
+        elif gathered is not None:
+            remove_file(self._gathered_path)
+        for index in indices:
+            self.held.pop(index, None)
+            remove_file(self._marker("done", index))
 
     def forget(self, name: str | None = None) -> None:
         """Remove the markers of this pass, or of all below `name`, under every fingerprint."""
@@ -183,30 +230,6 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         if before.get(key) != now.get(key)
     ]
     return ", ".join(pairs)
-
-
-def as_json(content: Mapping[str, Any]) -> bytes:
-    """The shortest JSON text of a mapping."""
-    return json.dumps(content, separators=(",", ":")).encode()
-
-
-def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with its checksum.
-
-    >>> unsealed(sealed({"a": (1, 2)})), unsealed(sealed({"a": 1}) | {"a": 2})
-    ({'a': (1, 2)}, None)
-    """
-    return {**content, CHECKSUM: _checksum(content)}
-
-
-def unsealed(content: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A sealed record without its checksum; None if the checksum does not match."""
-    record = {key: value for key, value in content.items() if key != CHECKSUM}
-    return record if content.get(CHECKSUM) == _checksum(record) else None
-
-
-def _checksum(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(as_json(content)).hexdigest()[:32]
 
 
 def write(url: str, content: Mapping[str, Any], *, durable: bool = False) -> None:
@@ -260,9 +283,7 @@ def known(url: str) -> dict[str, Any] | None:
             if (record := unsealed(found)) is not None:
                 return record
             seen = "its checksum does not match its content"
-    raise StoreError(
-        f"{url} is damaged: {seen}. Delete it and run the same command again: its block is then computed again"
-    )
+    raise damaged(url, seen)
 
 
 def shards_below(url: str) -> set[Triple]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tim3d.engine.state.gathered import GATHERED, gathered_at
 from tim3d.engine.state.ledger import known, read, runs_folder
 from tim3d.engine.state.owner import LEASE_SECONDS, process_start
 from tim3d.errors import InputError
@@ -155,13 +156,20 @@ def status(sample: str) -> Status:
     )
     times: dict[str, list[float]] = {}
     failed: dict[str, list[str]] = {}
+    together: dict[str, float] = {}
     for name, when in files.items():
+        if name.endswith(f"/{GATHERED}"):
+            together[name.removesuffix(f"/{GATHERED}")] = when
+            continue
         folder, *place = name.rsplit("/", 4)
         if len(place) == 4 and place[0] == "done":
             times.setdefault(folder, []).append(when)
         elif len(place) == 4 and place[0] == "failed":
             failed.setdefault(folder, []).append(name)
     begun = {ledger: files[f"{ledger}/layout.json"] for ledger in ledgers}
+    for ledger, when in together.items():
+        found = gathered_at(f"{root}/{ledger}/{GATHERED}")
+        times.setdefault(ledger, []).extend([when] * (len(found.keys) if found else 0))
     made = [
         _of_pass(root, ledger, times.get(ledger, []), failed.get(ledger, []), now)
         for ledger in sorted(ledgers, key=begun.__getitem__)
@@ -202,7 +210,8 @@ def _rate(times: list[float]) -> float | None:
     >>> _rate([0.0, 100.0, 101.0, 102.0, 104.0])
     0.75
     """
-    recent = [t for t in times if t > max(times) - WINDOW_SECONDS]
+    last = max(times, default=0.0)
+    recent = [t for t in times if t > last - WINDOW_SECONDS]
     span = max(recent) - min(recent) if recent else 0.0
     return (len(recent) - 1) / span if span > 0 else None
 
