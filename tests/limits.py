@@ -33,11 +33,15 @@ def taken(accepts: Callable[[Any], bool], kind: type) -> str:
 
     >>> taken(lambda v: 0 < v <= 1, float), taken(lambda v: v >= 2, int)
     ('(0, 1]', '[2, ...')
+    >>> taken(lambda v: v > 2 and v % 2 == 1, int)
+    'odd [3, ...'
     """
     if kind is float and accepts(2.0) and not accepts(1.75):
         return f"whole {taken(accepts, int)}"
     steps = ladder(kind)
     flags = [accepts(one) for one in steps]
+    if kind is int and (regular := _regular(steps, flags)):
+        return regular
     edges = [n for n in range(1, len(steps)) if flags[n] != flags[n - 1]]
     starts = ([0] if flags[0] else []) + [n for n in edges if flags[n]]
     stops = [n for n in edges if not flags[n]] + ([len(steps)] if flags[-1] else [])
@@ -45,6 +49,15 @@ def taken(accepts: Callable[[Any], bool], kind: type) -> str:
         f"{_low(steps, a, kind)}, {_high(steps, b, kind)}"
         for a, b in zip(starts, stops, strict=True)
     )
+
+
+def _regular(steps: list[float], flags: list[bool]) -> str:
+    """Odd numbers, or multiples of 4, from the lowest that is accepted on; empty for others."""
+    lowest = steps[flags.index(True)] if True in flags else 0
+    for step, rest, word in ((2, 1, "odd"), (4, 0, "multiple of 4")):
+        if flags == [n >= lowest and n % step == rest for n in steps]:
+            return f"{word} [{lowest}, ..."
+    return ""
 
 
 def _low(steps: list[float], first: int, kind: type) -> str:

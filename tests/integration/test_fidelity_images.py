@@ -163,6 +163,13 @@ REFUSED = [
     (f"{HEAD}\n1,0.tif,g0\n1,1.tif,g1\n", {}, InputError, "two rows for 1"),
     (f"{HEAD},phase\n1,0.tif,g0,a\n", {}, InputError, "a column 'phase'"),
     (f"{HEAD}\n1,0.tif,g0\n", {"crop": 33}, InputError, "smaller than a crop of 33: --crop 32"),
+    (
+        f"{HEAD}\n1,0.tif,low\n",
+        {"crop": 33},
+        InputError,
+        "32 x 64 pixels, smaller than a crop of 33",
+    ),
+    (f"{HEAD}\n1,wide,g0\n", {"crop": 33}, InputError, "64 x 32 pixels, smaller than a crop of 33"),
     (f"{HEAD}\n1,0.tif,g0\n", {"crop": 4}, ArgumentError, "crops of 4 pixels are too small"),
     (
         f"{HEAD}\n1,0.tif,g0/0.tif\n",
@@ -189,6 +196,9 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
     how = {"imagej": True, "resolution": (200, 200), "metadata": {"unit": "um", "axes": "YX"}}
     for n in range(2):
         tifffile.imwrite(sized / f"{n}.tif", cut(n, 0.5, (32, 32)), **how)
+    for name, shape in (("low", (32, 64)), ("wide", (64, 32))):
+        (table.parent / name).mkdir(exist_ok=True)
+        tifffile.imwrite(table.parent / name / "0.tif", cut(0, 0.5, shape))
     other = table.parent / "other.csv"
     other.write_text(text)
     message = one_line(lambda: tim3d.fidelity_images(other, **{**FEW, **given}), kind)

@@ -607,3 +607,31 @@ def test_the_error_of_many_findings_is_short_and_names_all(
     assert said.endswith("--accept gaps,blank,drift,bar,voxel\n")
     assert "fill:missing=5" in said
     assert "Then there is drift, bar, voxel" in said
+
+
+@pytest.mark.parametrize(
+    ("without", "is_bar"),
+    [([74, 149], False), ([37, 112], False), ([0, 74], False), ([1, 63, 64, 100, 127, 128], True), ([], True)],
+)  # fmt: skip
+def test_a_bar_is_sought_in_slices_at_equal_distances(
+    tmp_path: Path, without: list[int], is_bar: bool
+) -> None:
+    """Five, from the first to the last, in whatever runs slices are read: most of the neighbours among them have it."""
+    volume = np.random.default_rng(0).integers(1, 255, (150, 70, 72)).astype(np.uint8)
+    volume[:, :9] = 0
+    volume[without] = np.random.default_rng(1).integers(1, 255, (len(without), 70, 72))
+    assert ("bar" in findings(inspected(volume, tmp_path))) == is_bar
+
+
+@pytest.mark.parametrize("rows", [0, 20, 80])
+def test_the_share_that_was_cut_off_is_that_of_the_image_without_its_bar(
+    tmp_path: Path, clean: Volume, rows: int
+) -> None:
+    limit = np.quantile(clean, 0.7)
+    bar = np.zeros((NZ, rows, 144), np.uint8)
+    volume = np.concatenate([np.minimum(clean, limit).astype(np.uint8), bar], axis=1)
+    found = inspected(volume, tmp_path, deep=True)
+    assert ("bar" in findings(found)) == (rows > 0)
+    share = (volume[:, :160] == volume.max()).mean()
+    assert float(found.saturated_high.mean()) == pytest.approx(share, rel=0.02)
+    assert findings(found)["saturated"]["measured"] >= share

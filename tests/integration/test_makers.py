@@ -14,10 +14,13 @@ import pytest
 
 import tim3d
 from tests.nets import tiny_checkpoint
+from tim3d.cleaning import Holes
+from tim3d.corrections import Median
 from tim3d.errors import ArgumentError, MixedRunError, Tim3dError
 from tim3d.forecast import forecasting
 from tim3d.generators import GaussianField, LevelCuts
 from tim3d.stages.generation.simulate import UNFINISHED
+from tim3d.stages.shared.learnt_labels import records_of
 from tim3d.storage import store
 
 QUIET = tim3d.Options(progress=False)
@@ -206,3 +209,19 @@ def test_the_demo_is_planned_without_torch(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert bytes_of(tmp_path) == {}
+
+
+def test_the_records_of_a_field_are_those_of_all_that_it_was_made_of(folder: Path) -> None:
+    """However many steps lie between: what a model has learnt from is sought in all of them."""
+    tim3d.prepare("a.zarr", [Median(20.0)], options=QUIET)
+    tim3d.segment("a.zarr", field="prepared", method="otsu", phases=TWO, out="first", options=QUIET)
+    tim3d.clean("a.zarr", [Holes("solid")], field="first", out="second", options=QUIET)
+    tim3d.label("a.zarr", field="second", keep=True, options=QUIET)
+    made = {
+        name: [one["verb"] for one in records_of("a.zarr", name)] for name in store.fields("a.zarr")
+    }
+    assert made["raw"] == made["truth"] == ["ingest"]
+    assert made["first"] == ["segment", "prepare", "ingest"]
+    assert made["second"] == ["clean", *made["first"]]
+    (last,) = set(made) - {"raw", "truth", "prepared", "first", "second"}
+    assert made[last] == ["label", *made["second"]]

@@ -116,3 +116,21 @@ def test_a_marker_that_lies_is_refused_by_the_verb_that_gathers_it(sample: str) 
         tim3d.measure(sample, options=QUIET)
     marker.unlink()
     tim3d.measure(sample, options=QUIET)
+
+
+@pytest.mark.parametrize("gathered", [False, True])
+def test_a_block_that_is_dropped_is_not_done_and_its_record_is_gone_everywhere(
+    ledger: Ledger, gathered: bool
+) -> None:
+    for place in ((0, 0, 0), (0, 0, 1)):
+        ledger.hold(place, ledger.mark_done(place, {"place": place[2]}))
+    if gathered:
+        ledger.gather()
+    ledger.drop([(0, 0, 1)])
+    again = Ledger(ledger.sample, ledger.name, ledger.fingerprint)
+    for one in (ledger, again):
+        assert one.done() == {(0, 0, 0)}
+        assert one.record((0, 0, 1)) == {}
+        assert list(one.records([(0, 0, 0), (0, 0, 1)])) == [{"place": 0}, {}]
+    ledger.mark_done((0, 0, 1), {"place": 9})
+    assert list(ledger.records([(0, 0, 1)])) == [{"place": 9}]

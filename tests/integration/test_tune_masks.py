@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
@@ -18,7 +18,8 @@ from tim3d import Options, Phases
 from tim3d.errors import ArgumentError, InputError, MixedRunError
 from tim3d.grid import Box
 from tim3d.kernels.masks.mask_set import distinct
-from tim3d.kernels.statistics.pooled_scores import SCORES
+from tim3d.kernels.statistics.coordinate_search import best_point
+from tim3d.kernels.statistics.pooled_scores import SCORES, PooledScore
 from tim3d.models.promptable.mask_rules import AsGrains, AsMaterials, AsObjects, RuleFile
 from tim3d.models.promptable.promptable import Answers
 from tim3d.models.promptable.prompted_segmenter import PromptedSegmenter, session_of
@@ -381,3 +382,59 @@ def test_what_is_refused(folder: Path, tmp_path: Path, caplog: pytest.LogCapture
     with caplog.at_level(logging.WARNING):
         use(path, prompts=Structure(side=3))
     assert "chosen for the prompts grid:side=3, and these are structure:side=3" in caplog.text
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A rule of two limits."""
+
+    low: int = 0
+    high: int = 0
+    searched: ClassVar[dict[str, tuple[int, ...]]] = {"low": (0, 1, 2), "high": (0, 1, 2)}
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Images whose counts are known for every limit."""
+
+    found: np.ndarray
+    begin: Limits = Limits()
+    names: tuple[str, ...] = ("low", "high")
+
+    @property
+    def indices(self) -> list[int]:
+        return list(range(len(self.found)))
+
+    def tables(self, key: int, points: Any) -> list[np.ndarray]:
+        return [self.found[key, low, high] for low, high in points]
+
+    def rule(self, point: tuple[int, int]) -> Limits:
+        return Limits(*point)
+
+
+@pytest.mark.parametrize("images", [1, 2, 4, 5, 7, 12])
+def test_a_score_that_is_held_out_is_of_limits_that_were_chosen_without_the_image(
+    images: int,
+) -> None:
+    """Images are parted into five, neighbours together; each part has the best limits of all others."""
+    rng = np.random.default_rng(images)
+    counts = np.stack([rng.integers(1, 90, (images, 3, 3)), np.full((images, 3, 3), 100)], axis=-1)
+    score = PooledScore(lambda table: table, lambda total: float(total[0] / total[1]))
+    found = searched(cast(Any, Counted(counts)), score)
+
+    def best(rows: np.ndarray) -> tuple[int, int]:
+        shares = counts[rows, ..., 0].sum(axis=0)
+        return best_point(
+            (0, 0), Limits.searched, lambda points: [float(shares[one]) for one in points]
+        )
+
+    everything = np.arange(images)
+    assert (found.rule.low, found.rule.high) == best(everything)  # type: ignore[attr-defined]
+    assert found.begin == pytest.approx(counts[:, 0, 0, 0].mean() / 100)
+    assert found.chosen == pytest.approx(counts[(slice(None), *best(everything), 0)].mean() / 100)
+    if images == 1:
+        assert found.held_out is None
+        return
+    parts = np.array_split(everything, min(5, images))
+    own = [counts[(part, *best(np.setdiff1d(everything, part)), 0)].sum() for part in parts]
+    assert found.held_out == pytest.approx(sum(own) / (100 * images))

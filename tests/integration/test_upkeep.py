@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -200,3 +201,22 @@ def test_a_pass_that_was_begun_anew_is_one_line_unless_something_is_left(tmp_pat
     first, second = [line for line in str(status(url)).splitlines() if "raw/s0" in line]
     assert first.endswith("begun again since, from other inputs or with other arguments")
     assert "30 of 30" in second
+
+
+@pytest.mark.parametrize("write", [1.0, 900.0])
+@pytest.mark.parametrize("read", [1.0, 900.0])
+@pytest.mark.parametrize("place", ["", "memory://bucket/samples"])
+def test_a_place_that_is_slow_in_one_way_is_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, write: float, read: float
+) -> None:
+    """By a clock that goes as long as writing and reading at these speeds would take."""
+    monkeypatch.setattr(storage_check, "PROBE_MIB", 1)
+    monkeypatch.setattr(storage_check, "OBJECT_MIB", 1)
+    spans = [1 / write, 1 / read, *[1e-3] * storage_check.SMALL_READS]
+    ticks = (now for span in spans for now in (0.0, span))
+    monkeypatch.setattr(storage_check, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    found = {one.what: one for one in storage_check.place(place or str(tmp_path))}
+    speed = found["store" if place else "disk"]
+    assert speed.state == ("ok" if min(write, read) > 50 else "warn")
+    assert bool(speed.cure) == (speed.state == "warn")
+    assert f"at {write:.0f} MiB/s, read at {read:.0f} MiB/s" in speed.seen

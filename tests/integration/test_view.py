@@ -167,6 +167,12 @@ def test_a_surface_is_closed_and_encloses_the_voxels_of_its_phase(view: Any) -> 
 def test_values_that_mean_none_are_left_out_of_the_range(view: Any) -> None:
     shown = layers(view)["phase_geodesic_copper_z_up"]["shaderControls"]["normalized"]["range"]
     assert 0 <= shown[0] < shown[1]
+    # -1 is drawn as nothing; grey values have none that means that.
+    assert (
+        "getDataValue()) < 0.0) { discard; }"
+        in layers(view)["phase_geodesic_copper_z_up"]["shader"]
+    )
+    assert "discard" not in layers(view)["raw"]["shader"]
 
 
 def test_only_chunks_are_read_and_only_with_the_token(view: Any) -> None:

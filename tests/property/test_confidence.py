@@ -107,6 +107,20 @@ def test_a_limit_is_found_on_true_instances_and_small_ones_are_left_out(
     assert "n_confidence_uncertainty=u,truth=t,least_diameter=12" in store.fields(sample)
 
 
+@pytest.mark.parametrize("covered", range(1, 9))
+def test_only_more_than_half_of_a_true_instance_is_a_match(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, covered: int
+) -> None:
+    truth, numbers = np.zeros((2, *SHAPE), np.uint16)
+    truth[:, 2:6, 1:9], numbers[:, 2:6, 1 : 1 + covered] = 3, 5
+    doubt = np.full(SHAPE, 0.25, np.float32)
+    sample = sample_of(tmp_path, "a", SHAPE, n=numbers, u=doubt, t=truth)
+    with caplog.at_level("INFO", logger="tim3d"):
+        tim3d.confidence(sample, "n", "u", truth="t", options=QUIET)
+    quality = covered / 8 if covered > 4 else 0
+    assert f"panoptic quality {quality:.3f} of all" in caplog.text
+
+
 def test_what_cannot_be_judged_is_refused(tmp_path: Path) -> None:
     doubt = np.full(SHAPE, 0.1, np.float32)
     sample = sample_of(tmp_path, "a", SHAPE, n=instances(1), u=doubt, t=np.zeros(SHAPE, np.uint16))

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tim3d.corrections import Background, Brightness, Curtain, Median, NonLocal, Stack, Variation
+from tim3d.corrections import (
+    Background,
+    Brightness,
+    Crop,
+    Curtain,
+    Median,
+    NonLocal,
+    Stack,
+    Variation,
+)
+from tim3d.corrections.chain import Chain
 from tim3d.corrections.noise import noise_of
 from tim3d.errors import ArgumentError
 from tim3d.kernels.image.background import background
@@ -96,3 +106,16 @@ def test_slow_changes_of_brightness_are_counted_along_z() -> None:
     middle = np.median(levels, axis=0).mean()
     np.testing.assert_allclose(plain.gain, 1)
     np.testing.assert_allclose(plain.offset, middle - levels.mean(axis=1))
+
+
+@pytest.mark.parametrize(
+    "step", [Background(150.0), Curtain(100.0), Curtain(30.0, length_nm=100.0)], ids=str
+)  # fmt: skip
+def test_a_correction_must_fit_what_those_before_it_leave(step: Any) -> None:
+    """Of 64 x 48 pixels, 16 x 12 are left."""
+    whole = Chain(STACK, ())
+    assert whole.then(step).steps == (step,)
+    cut = whole.then(Crop(y=slice(0, 16), x=slice(0, 12)))
+    assert cut.made.shape == (6, 16, 12)
+    with pytest.raises(ArgumentError):
+        cut.then(step)

@@ -25,22 +25,51 @@ from tim3d.corrections.base import Correction, Measured, Stack
 from tim3d.descriptors.base import Material
 from tim3d.descriptors.parametric import Parametric
 from tim3d.errors import ArgumentError, Tim3dError
+from tim3d.generators import (
+    Delamination,
+    GaussianField,
+    Noise,
+    Overlapping,
+    Polycrystal,
+    Spinodal,
+    Voids,
+)
+from tim3d.kernels.generation.particles import Grains
+from tim3d.kernels.generation.plane_wave_field import LevelCut
+from tim3d.kernels.generation.reverse_process import ReverseProcess
 from tim3d.kernels.generation.rough_surface import RoughSurface
+from tim3d.kernels.image.fibsem_simulation import Microscope
 from tim3d.kernels.image.imaging_model import Imaging
+from tim3d.kernels.image.section_look import Look
+from tim3d.kernels.morphology.offset_votes import Voting
+from tim3d.phantoms import Layers
 from tim3d.phases import Phases
 from tim3d.relating.impedance import Question
 from tim3d.stages.cleaning.steps import CleaningStep
+from tim3d.stages.shared.agreement import Resampling
 from tim3d.steps import Step
 from tim3d.verbs import VERBS
 
 pytest.importorskip(
     "torch", reason="losses and changes of crops need torch: pip install 'tim3d[seg]'"
 )
+from tim3d.models.common.training_run import Schedule
+from tim3d.models.diffusion.drawing import Drawing
+from tim3d.models.diffusion.network_spec import LocalNetworkSpec
+from tim3d.models.diffusion.training_options import DiffusionOptions
+from tim3d.models.generation.adversarial import AdversarialOptions
 from tim3d.models.promptable.mask_rules.base import MaskRule
 from tim3d.models.promptable.prompting.base import Prompting
 from tim3d.models.promptable.prompting.decoder import Decoder
+from tim3d.models.promptable.tuning_data import TuningOptions
+from tim3d.models.segmentation.bpartis import BPartIS
+from tim3d.models.segmentation.local_threshold import LocalThreshold
 from tim3d.models.segmentation.stroke_training import ForestOptions
 from tim3d.models.segmentation.training_options import TrainingOptions
+from tim3d.models.segmentation.unet import UNetSpec
+from tim3d.models.segmentation.unet_3d import UNet3DSpec
+from tim3d.models.surrogate.examples import SurrogateOptions
+from tim3d.models.translation.training import TranslatorOptions
 
 PACKAGES = (
     "corrections",
@@ -74,6 +103,8 @@ CHECKS: dict[type, Callable[[Any], object]] = {
     Parametric: lambda one: one.check(SHAPE, Material(PHASES, (20.0, 10.0, 5.0))),
     ForestOptions: lambda one: one.check(),
     Question: lambda one: one.check(),
+    Voting: lambda one: one.check(),
+    Resampling: lambda one: one.check(),
 }
 # Values of classes that are no steps.
 OTHERS: list[Any] = [
@@ -82,6 +113,15 @@ OTHERS: list[Any] = [
     Question(None, "phase", "", "z", 0.95),
     Imaging({"pore": 60.0, "solid": 160.0}),
     RoughSurface(30.0, 0.8, 640.0, 80.0, (10.0, 20.0), (128, 64), seed=1),
+    SurrogateOptions(), TranslatorOptions(), DiffusionOptions(), AdversarialOptions(), TuningOptions(),
+    UNetSpec(("a", "b")), UNet3DSpec(("a", "b")), LocalNetworkSpec(2, 2, (8,)), LocalThreshold(("a", "b")),
+    BPartIS("weights", "", (1, 64, 64)), Drawing(), Schedule(100), ReverseProcess(),
+    Voting(100.0, (1, 2, 2)), Resampling(0, 0.95, 0), Look({0: 40.0, 1: 90.0}), Microscope(),
+    Noise(0), Grains((100.0,), (1.0,)), LevelCut(0.4, 50.0, 0), Layers(0, 5.0, 9.0), Voids(0.1, 50.0),
+    Delamination(50.0, 10.0, below=0.1), GaussianField((50.0,) * 3, (5.0,) * 3, 0),
+    Overlapping(Grains((100.0,), (1.0,)), 0.3, (10.0,) * 3, 0),
+    Polycrystal(200.0, (10.0,) * 3, 0, (64, 64, 64)),
+    Spinodal((0.5, 0.5), (200.0,) * 3, (10.0,) * 3, 0, (64, 64, 64)),
 ]  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 
 from tests.micrographs import blobs, shades
 from tim3d.errors import ArgumentError, InputError
+from tim3d.phases import Phases
 from tim3d.sources.grey_image import averaged, read_picture
 from tim3d.sources.labelled_image import read_micrograph
 
@@ -129,3 +132,12 @@ def test_an_image_that_is_one_grey_at_its_scale_is_refused(tmp_path):
     path = written(tmp_path / "a.png", np.concatenate([fine, 25 - fine]).astype(np.uint8)[:, :32])
     with pytest.raises(InputError, match="at scale 32"):
         read_picture(path, scale=32)
+
+
+@pytest.mark.parametrize(
+    "size", [0, -1, math.inf, math.nan, (5, 0), (math.inf, 5), (5, math.nan), (5,), (5, 5, 5)]
+)
+@pytest.mark.parametrize("read", [read_picture, partial(read_micrograph, phases=Phases(a=0, b=1))])
+def test_what_is_no_length_is_refused_as_a_pixel_size(tmp_path, read, size):
+    with pytest.raises(ArgumentError, match="one positive length in nm, or two for y, x"):
+        read(written(tmp_path / "a.png", GREY), pixel_size=size)

@@ -262,3 +262,17 @@ def test_a_step_named_cluster_does_not_hide_the_cluster(
     (tmp_path / "r.toml").write_text(text)
     with pytest.raises(ArgumentError, match=f"cluster.{key} is"):
         load_recipe(tmp_path / "r.toml")
+
+
+@pytest.mark.parametrize("line", ["tls = 'keys'", "tls = 'keys/tls'", "workers = 2"])
+def test_files_of_the_cluster_may_lie_where_the_recipe_lies(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = f"sample = 'a.zarr'\n[cluster]\n{line}\n[[step]]\nverb = 'measure'\n"
+    (tmp_path / "r.toml").write_text(text)
+    load_recipe(tmp_path / "r.toml")
+    for out in OUT:
+        (tmp_path / "r.toml").write_text(text.replace(line, f"tls = '{out}'"))
+        with pytest.raises(ArgumentError, match=r"cluster.tls is .*leads out of"):
+            load_recipe(tmp_path / "r.toml")

@@ -54,6 +54,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tim3d.ingest(
             here / "v.npy", str(here / "a.zarr"), field=name, voxel_size=SIZE, options=QUIET, **how
         )
+    # The same on another grid.
+    for name, values, how in (
+        ("raw_low", grey, {}),
+        ("phase_low", (grey > 120).astype(np.uint8), {"phases": Phases(pore=0, solid=1)}),
+        ("numbers_low", np.where(grey > 120, 1 + grey % 5, 0).astype(np.uint32), {"convert": "objects"}),
+    ):  # fmt: skip
+        np.save(here / "v.npy", values[:4, :10])
+        tim3d.ingest(
+            here / "v.npy", str(here / "a.zarr"), field=name, voxel_size=SIZE, other_grid=True,
+            options=QUIET, **how,
+        )  # fmt: skip
     pictures = {
         "grey/a.tif": grey[0], "grey/b.tif": grey[1], "masks/a.tif": (grey[0] > 99).astype(np.uint8),
         "masks/b.tif": (grey[1] > 99).astype(np.uint8), "colour/a.png": np.dstack([grey[0], grey[1], grey[2]]),
@@ -113,6 +124,14 @@ STEPS: dict[str, tuple[str, Call]] = {
 # What is typed, without the name of the program, and a part of what is answered.
 with (Path(__file__).parents[1] / "refusals.csv").open(newline="") as table:
     SHELL = {row["command"]: row["answer"] for row in csv.DictReader(table)}
+
+
+def surrogate(count: int = 60, **more: Any) -> object:
+    """Samples that no one looks at."""
+    samples = [f"{number}.zarr" for number in range(count)]
+    return tim3d.train_surrogate(samples, model="m", greys={"a": 60.0, "b": 160.0}, **more)
+
+
 SPHERES = Grains((100.0,), (1.0,))
 LONG = Grains((100.0,), (1.0,), 2.0)
 GREY = Normalisation("volume", (0.0,), (1.0,))
@@ -174,6 +193,16 @@ VALUES: dict[str, tuple[str, Callable[[], Any]]] = {
         "do not go with 2 values",
         lambda: Examples(np.zeros((3, 1, 4, 4), np.float32), np.ones(2)),
     ),
+    "images that nothing uses": ("and nothing else does", lambda: surrogate(images="grey")),
+    "no images to adapt to": ("need a folder of real images", lambda: surrogate(adapt=["coral"])),
+    "a batch of one": ("a batch 2 or more", lambda: surrogate(batch=1)),
+    "no steps": ("are 1 or more", lambda: surrogate(steps=0)),
+    "no judgement": ("are 1 or more", lambda: surrogate(every=0)),
+    "more sections than there are": (
+        "at most --per-sample 9",
+        lambda: surrogate(per_prediction=10),
+    ),
+    "too few samples": ("samples are too few", lambda: surrogate(count=9)),
     "columns of a formula": ("bruggeman takes", lambda: derived("a", "bruggeman:tau")),
     "bulk": ("a conductivity is above 0", lambda: check_roles({"density": "d"}, -1.0, 0.0)),
 }

@@ -191,3 +191,13 @@ def test_few_windows_have_too_small_a_logarithm_of_their_variance():
     assert few.exponent == pytest.approx(many.exponent)
     assert many.variance == pytest.approx(0.08 * 0.02, rel=1e-5)
     assert few.variance == pytest.approx(0.08 * 0.02 * 1.161377, rel=1e-5)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_variation_is_that_of_the_values_with_the_other_sign(sign: int) -> None:
+    """Curvatures have negative means, and no spread is negative."""
+    found = spread(sign * np.array([1.0, 3.0, 5.0]))
+    assert (found.mean, found.deviation) == (sign * 3, 2)
+    assert found.variation == pytest.approx(2 / 3)
+    assert found.relative == pytest.approx(4 / 3)
+    assert math.isnan(spread([-1.0, 1.0]).variation)

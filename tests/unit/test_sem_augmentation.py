@@ -142,3 +142,19 @@ def test_balanced_crops_hold_every_class_alike():
 def test_words_that_mean_no_change_are_refused(words, says):
     with pytest.raises(ArgumentError, match=says):
         changes_of(words)
+
+
+@pytest.mark.parametrize("kind", ["elastic", "blur", "charging", "curtain"])
+def test_a_length_in_nm_is_as_many_pixels_as_the_edge_along_its_axis_says(kind):
+    """Tails and curtains have a length along x only; the others have one along both axes."""
+    grey = np.random.default_rng(0).normal(size=(1, 48, 48)).astype(np.float32)
+    change = changes_of([f"{kind}:nm=20,share=1"])
+
+    def made(*pixel_nm, of=grey):
+        return apply(change, of, stripes_of()[1], pixel_nm, np.random.default_rng(1))[0]
+
+    assert not np.array_equal(made(4.0, 8.0), made(4.0, 4.0))
+    assert np.array_equal(made(4.0, 8.0), made(8.0, 8.0)) == (kind in ("charging", "curtain"))
+    if kind == "blur":
+        turned = made(8.0, 4.0, of=grey.swapaxes(1, 2)).swapaxes(1, 2)
+        np.testing.assert_allclose(turned, made(4.0, 8.0), atol=1e-6)

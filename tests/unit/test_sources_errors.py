@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 import zlib
 from pathlib import Path
@@ -326,3 +327,18 @@ def test_a_format_of_the_extra_says_what_to_install(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"{name}.*{package}.*'tim3d\[formats\]'"):
         open_source(tmp_path / name)
+
+
+@pytest.mark.parametrize("shape", [(4000, 4000), (1, 10**6), (10**6, 1)])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_png_that_promises_more_than_it_can_hold_is_refused_before_it_is_read(
+    shape: tuple[int, int], depth: int, tmp_path: Path
+):
+    """Deflate makes 1032 bytes of one at most, whatever the form of the image."""
+    path = tmp_path / "a.png"
+    Image.fromarray(PLANE.astype(f"u{depth // 8}")).save(path)
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", *shape[::-1])
+    path.write_bytes(data)
+    with refused(rf"promises {shape[0]} x {shape[1]} pixels, and {len(data)} bytes cannot"):
+        open_source(path)

@@ -92,7 +92,7 @@ def test_scatter_at_equal_descriptors_is_what_no_function_of_them_can_say() -> N
 torch = pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
 from tim3d.models.surrogate.examples import Examples, SurrogateOptions  # noqa: E402
 from tim3d.models.surrogate.model_file import read_surrogate  # noqa: E402
-from tim3d.models.surrogate.network import coral, reversed_gradient  # noqa: E402
+from tim3d.models.surrogate.network import Surrogate, coral, reversed_gradient  # noqa: E402
 from tim3d.models.surrogate.training import SurrogateTraining, predict  # noqa: E402
 
 SMALL: dict[str, Any] = {"channels": (8, 8, 8), "batch": 8, "learning_rate": 1e-2}
@@ -214,3 +214,17 @@ def test_covariances_and_turned_gradients() -> None:
     reversed_gradient(value, 0.5).sum().backward()
     assert value.grad is not None
     assert value.grad.tolist() == [-0.5] * 3
+
+
+def test_sections_of_one_sample_count_alike() -> None:
+    """What is said of several sections is the mean of what is said of each, in any order."""
+    torch.manual_seed(0)
+    net = Surrogate((4, 8)).eval()
+    sections = torch.rand(3, 4, 16, 16)
+    with torch.inference_mode():
+        said = net(sections)
+        each = torch.stack([net(sections[:, n : n + 1]) for n in range(4)])
+        turned = net(sections.flip(1))
+    torch.testing.assert_close(said, each.mean(0))
+    torch.testing.assert_close(turned, said)
+    assert each.std(0).min() > 1e-4

@@ -10,7 +10,7 @@ import pytest
 
 from tim3d.descriptors.transport import Context, transport
 from tim3d.kernels.conduction.conduction import Physics
-from tim3d.kernels.conduction.local_flux import CLASSES
+from tim3d.kernels.conduction.local_flux import CLASSES, class_edges
 from tim3d.phases import Phases
 
 PHASES, SPACING, VOXELS = Phases(pore=2, copper=5), (2.0, 3.0, 5.0), {2: 4, 5: 6}
@@ -66,6 +66,10 @@ def test_local_flux_is_relative_to_the_mean_and_its_deviation_is_about_its_own_m
     )
     assert found.dissipation_share.values == pytest.approx([3 / 20, 17 / 20])
     assert found.flux_histogram.values.argmax(axis=-1).tolist() == [3, 4]
+    # A class is a factor 2^(1/4) wide, and its place is its middle on a logarithmic axis.
+    edges = class_edges()
+    assert edges[1:] / edges[:-1] == pytest.approx(2**0.25)
+    assert found.flux_class.values == pytest.approx(edges[:-1] * 2**0.125)
 
 
 def test_a_tensor_is_asymmetric_by_its_largest_difference_over_its_largest_entry() -> None:

@@ -36,7 +36,6 @@ def scores_of(sample: str, field: str, node: str) -> xr.Dataset:
             f"{node!r} holds no results of evaluate for {field!r} of {sample}; {listed}. "
             f"Run: tim3d evaluate {sample} --field {field}"
         )
-    store.refuse_outdated(sample, node)
     found = store.open_dataset(sample, node)
     kept = {
         str(name): one.reset_coords(drop=True)

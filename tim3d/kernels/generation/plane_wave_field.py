@@ -72,14 +72,14 @@ class LevelCut:
     def __post_init__(self) -> None:
         if (
             not 0 < self.solid_fraction < 1
-            or not self.correlation_nm > 0
+            or not 0 < self.correlation_nm < math.inf
             or self.waves < 8
             or self.seed < 0
         ):
             raise ArgumentError(
-                "a level cut needs a solid fraction between 0 and 1, a correlation length above 0 nm, 8 waves or more "
-                f"and a seed from 0: got {self.solid_fraction:g}, {self.correlation_nm:g} nm, {self.waves} waves and "
-                f"seed {self.seed}"
+                "a level cut needs a solid fraction between 0 and 1, a finite correlation length above 0 nm, 8 waves "
+                f"or more and a seed from 0: got {self.solid_fraction:g}, {self.correlation_nm:g} nm, {self.waves} "
+                f"waves and seed {self.seed}"
             )
 
     @property

@@ -96,9 +96,15 @@ class Microscope:
             self.read,
             self.seed,
         )
-        if min(lengths) <= 0 or min(amplitudes) < 0 or not 0 <= self.shine <= 1:
+        if (
+            min(lengths) <= 0
+            or min(amplitudes) < 0
+            or not 0 <= self.shine <= 1
+            or not all(map(math.isfinite, (*lengths, *amplitudes)))
+        ):
             raise ArgumentError(
-                f"a microscope needs positive lengths, amplitudes >= 0 and 0 <= shine <= 1, got {self}"
+                "a microscope needs positive lengths, amplitudes >= 0, both finite, and 0 <= shine <= 1, got "
+                f"{self}"
             )
         if not 0 <= self.pore_grey < self.solid_grey <= 255:
             raise ArgumentError(

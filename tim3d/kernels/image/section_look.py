@@ -91,9 +91,14 @@ class Look:
             self.stripes,
             self.charging,
         )
-        if min(amplitudes) < 0 or min(self.edge_decay, self.shading_length) <= 0:
+        lengths = (self.edge_decay, self.shading_length)
+        if (
+            min(amplitudes) < 0
+            or min(lengths) <= 0
+            or not all(map(math.isfinite, (*amplitudes, *lengths, self.relief)))
+        ):
             raise ArgumentError(
-                f"a look has amplitudes of 0 or more and lengths above 0, got {self}"
+                f"a look has amplitudes of 0 or more and lengths above 0, all finite, got {self}"
             )
 
     @property

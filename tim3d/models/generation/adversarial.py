@@ -14,6 +14,7 @@ Gulrajani et al., NeurIPS 2017 (gradient penalty). DOI 10.48550/arXiv.1704.00028
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -83,14 +84,14 @@ class AdversarialOptions:
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         if (
-            self.learning_rate <= 0
-            or self.penalty_weight < 0
+            not 0 < self.learning_rate < math.inf
+            or not 0 <= self.penalty_weight < math.inf
             or not 0 <= self.average < 1
             or self.seed < 0
         ):
             raise ArgumentError(
                 f"learning_rate {self.learning_rate} must be above 0, penalty_weight {self.penalty_weight} and seed "
-                f"{self.seed} not below 0, and average {self.average} from 0 to below 1"
+                f"{self.seed} not below 0, average {self.average} from 0 to below 1, and all finite"
             )
 
 

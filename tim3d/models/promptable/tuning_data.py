@@ -86,8 +86,10 @@ class TuningOptions:
             raise ArgumentError(
                 f"batch {self.batch} and rank {self.rank} are 1 or more, jitter {self.jitter:g} is from 0 to below 0.5"
             )
-        if not 0 < self.learning_rate < np.inf:
-            raise ArgumentError(f"learning_rate {self.learning_rate:g} is not above 0")
+        if not 0 < self.learning_rate < np.inf or not 0 <= self.decay < np.inf:
+            raise ArgumentError(
+                f"learning_rate {self.learning_rate:g} is above 0, decay {self.decay:g} 0 or more, and both are finite"
+            )
 
     def record(self) -> dict[str, Any]:
         """All of it, for JSON."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -93,12 +94,12 @@ class SurrogateOptions:
             raise ArgumentError(f"adapt {', '.join(self.adapt)}: coral or dann, and each only once")
         if (
             min(self.sections, self.batch - 1, *self.channels) < 1
-            or not self.learning_rate > 0
-            or self.weight < 0
+            or not 0 < self.learning_rate < math.inf
+            or not 0 <= self.weight < math.inf
         ):
             raise ArgumentError(
                 f"sections {self.sections}, batch {self.batch}, learning rate {self.learning_rate:g}, weight "
-                f"{self.weight:g}: all must be above 0, and a batch 2 or more"
+                f"{self.weight:g}: all must be finite and above 0, and a batch 2 or more"
             )
 
     @property
