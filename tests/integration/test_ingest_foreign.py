@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 import tim3d
@@ -107,3 +109,21 @@ def test_metadata_nested_too_deep_are_damaged(
     )
     assert "deep.zarr/zarr.json is damaged" in refused(capfd, 4, verb, "deep.zarr")
     refused(capfd, 3, "ingest", "deep.zarr", "s.zarr", *TYPED)
+
+
+@pytest.mark.parametrize("pick", ["time", "channel"])
+def test_what_was_chosen_of_a_file_is_recorded_and_another_choice_is_another_source(
+    work: Path, pick: str
+) -> None:
+    """Also where both hold the same voxels."""
+    voxels = np.repeat(np.load("scan.npy")[:, None], 2, axis=1)
+    order = {"time": np.moveaxis(voxels, 1, 0), "channel": voxels}[pick]
+    axes = {"time": "TZYX", "channel": "ZCYX"}[pick]
+    tifffile.imwrite("two.tif", order, imagej=True, metadata={"axes": axes})
+    given: dict[str, Any] = {"voxel_size": SIZE, "options": QUIET}
+    found = tim3d.ingest("two.tif", "s.zarr", **{pick: 1}, **given)
+    assert np.array_equal(found.values, voxels[:, 0])
+    assert store.node_attributes("s.zarr", "raw")["parameters"][pick] == "1"
+    assert tim3d.ingest("two.tif", "s.zarr", **{pick: 1}, **given).identical(found)
+    with pytest.raises(MixedRunError):
+        tim3d.ingest("two.tif", "s.zarr", **{pick: 0}, **given)

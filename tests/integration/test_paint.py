@@ -96,6 +96,23 @@ def test_what_is_painted_lies_where_it_was_seen_and_all_else_is_as_before(sample
     assert store.read_field(sample, "painted").phases == STROKES
 
 
+@pytest.mark.parametrize("name", ["raw", "strokes"])
+def test_labels_are_outdated_when_what_was_painted_on_was_replaced(sample: str, name: str) -> None:
+    tim3d.paint(sample, "next", labels="strokes", count=1, size=(16, 16))
+    paint_on("next", files("next")[0], lambda labels: labels.fill(1))
+    tim3d.take_painted(sample, "next", options=QUIET)
+    assert store.outdated(sample, "painted") == ""
+    tifffile.imwrite("v.tif", np.random.default_rng(9).integers(0, 3, SHAPE).astype(np.uint8))
+    tim3d.ingest(
+        "v.tif", sample, field=name, voxel_size=SIZE, shard=(4, 16, 16), accept=["saturated"],
+        phases=STROKES if name == "strokes" else None,
+        options=Options(progress=False, overwrite=True),
+    )  # fmt: skip
+    assert store.outdated(sample, "painted") == name
+    with pytest.raises(MixedRunError, match="is not the field from which the images"):
+        tim3d.take_painted(sample, "next", options=QUIET)
+
+
 def test_a_folder_is_gone_on_with(sample: str) -> None:
     tim3d.paint(sample, "next", count=1, size=(16, 16))
     first = files("next")[0]

@@ -124,11 +124,17 @@ def test_outlines_lie_between_those_of_both_chains():
 
 
 def test_what_does_not_fit_is_refused(sample, tmp_path):
+    np.save(tmp_path / "v.npy", ellipses()[1:])
+    tim3d.ingest(
+        tmp_path / "v.npy", sample, voxel_size={"z": 10, "y": 5, "x": 5}, field="low", phases=PHASES,
+        other_grid=True, options=QUIET,
+    )  # fmt: skip
     for how, said in (
         ({"reach": 0}, "reach 0"),
         ({"least": 2.0}, "least 2"),
         ({"give": "mask"}, "not 'mask'"),
         ({"labels": "raw"}, "drawn objects or labels"),
+        ({"labels": "low"}, r"'raw' \(13, 40, 56\) and 'low' \(12, 40, 56\)"),
     ):
         with pytest.raises(ArgumentError, match=said):
             tim3d.propagate(sample, model=tmp_path / "m.safetensors", **{"labels": "drawn"} | how)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +38,11 @@ def stack() -> tuple[np.ndarray, np.ndarray]:
     return np.clip(np.rint(128 + 20 * logit), 0, 255).astype(np.uint8), truth
 
 
-def made(folder: Path, soft: Soft = SOFT, name: str = "s.zarr") -> str:
-    grey, truth = stack()
-    held = np.zeros(SHAPE, np.uint8)
+def made(
+    folder: Path, soft: Soft = SOFT, name: str = "s.zarr", axes: tuple[int, int, int] = (0, 1, 2)
+) -> str:
+    grey, truth = (one.transpose(axes) for one in stack())
+    held = np.zeros_like(truth)
     held[list(HELD)] = truth[list(HELD)] + 1
     url = str(folder / name)
     for field, values, phases in (
@@ -92,6 +95,37 @@ def test_the_temperature_and_the_length_of_the_errors_are_found(
         found["bin_count"].sel(stage="before", where="all").isel(of=-1).sum()
         == found.attrs["voxels"]
     )
+
+
+def test_draws_differ_as_often_as_their_probabilities_say(sample: str) -> None:
+    """Not only by what was resampled: each has random numbers of its own."""
+    every = [tim3d.open_field(sample, f"phase_draw_0{n}").values for n in range(DRAWS)]
+    stored = tim3d.open_field(sample, "phase_probability_solid").values
+    share = stored / np.iinfo(stored.dtype).max
+    # A network that is too sure of itself: calibrated ones are nearer to a half.
+    least = float(np.mean(2 * share * (1 - share)))
+    for one, other in combinations(every, 2):
+        assert (one != other).mean() > 0.9 * least > 0.02
+
+
+def test_the_calibration_does_not_change_when_slices_are_turned(tmp_path: Path) -> None:
+    found = []
+    for name, axes in (("a.zarr", (0, 1, 2)), ("b.zarr", (0, 2, 1))):
+        one = tim3d.calibrate(made(tmp_path, name=name, axes=axes), truth="held", options=QUIET)
+        found.append(one)
+    for name in ("temperature", "correlation_length", "ece"):
+        np.testing.assert_allclose(found[1][name], found[0][name], rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("edge", [20.0, 30.0, 40.0])
+def test_windows_of_an_interval_lie_apart_by_their_edge(sample: str, edge: float) -> None:
+    """Of slices in a row the first only."""
+    found = tim3d.calibrate(sample, truth="held", window=edge, out=f"of_{edge:g}", options=QUIET)
+    voxels = int(edge / 10)
+    rows, columns = (len(range(0, n - voxels + 1, 2 * voxels)) for n in SHAPE[1:])
+    firsts = sum(z - 1 not in HELD for z in HELD)
+    said = f"{firsts * rows * columns} windows of {edge:g} nm"
+    assert said in found["window_half_width"].attrs["method"]
 
 
 @pytest.mark.long

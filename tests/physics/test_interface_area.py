@@ -147,6 +147,36 @@ def test_the_bits_do_not_depend_on_the_order_of_axes_nor_on_threads() -> None:
     assert turned.areas.interfaces[0, 1] == pytest.approx(one.areas.interfaces[0, 1])
 
 
+@pytest.mark.parametrize("area", ["faces", "normal"])
+@pytest.mark.parametrize("across", range(3))
+def test_a_flat_interface_has_the_area_of_its_plane_whatever_the_voxels_and_the_flux(
+    across: int, area: Any
+) -> None:
+    shape, spacing = (8, 10, 12), (3.0, 1.0, 2.0)
+    labels = np.moveaxis(np.zeros(shape, np.uint8), across, 0)
+    labels[len(labels) // 2 :] = 1
+    labels = np.ascontiguousarray(np.moveaxis(labels, 0, across))
+    edges = np.multiply(shape, spacing)
+    plane = float(edges.prod() / edges[across])
+    for axis in range(3):
+        given: dict[str, Any] = {"interface": {(0, 1): 0.5}, "interface_area": area}
+        found = conduct(labels, {0: 1.0, 1: 2.0}, axis, spacing=spacing, **given)
+        assert found.areas.interfaces[0, 1] == pytest.approx((plane, plane), rel=1e-5)
+
+
+@pytest.mark.parametrize("area", ["faces", "normal"])
+def test_areas_do_not_depend_on_the_axis_of_the_flux(area: Any) -> None:
+    labels = spheres((20, 22, 24))
+    given: dict[str, Any] = {"interface": {(0, 1): 2.0}, "spacing": (3.0, 1.0, 2.0)}
+    each = [
+        conduct(labels, K, axis, interface_area=area, **given).areas.interfaces[0, 1]
+        for axis in range(3)
+    ]
+    pairs = np.sum([(np.diff(labels, axis=n) != 0).sum() * 6 / h for n, h in enumerate((3, 1, 2))])
+    assert [stairs for stairs, _ in each] == pytest.approx([pairs] * 3)
+    assert each[1:] == [pytest.approx(each[0], rel=1e-6)] * 2
+
+
 def blocks(shape: tuple[int, int, int], edge: int) -> np.ndarray:
     """Cubes that touch, numbered from 1 on."""
     z, y, x = (n // edge for n in np.indices(shape))

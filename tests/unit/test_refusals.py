@@ -28,6 +28,7 @@ from tim3d.models.segmentation.unet_3d import UNet3DSpec, steps_for
 from tim3d.models.surrogate.examples import Examples
 from tim3d.relating.formulas import derived
 from tim3d.relating.physics import check_roles
+from tim3d.stages.shared.first_network import refuse_itself
 
 SIZE = {"z": 2.0, "y": 1.0, "x": 1.0}
 QUIET = tim3d.Options(progress=False)
@@ -203,6 +204,14 @@ VALUES: dict[str, tuple[str, Callable[[], Any]]] = {
         lambda: surrogate(per_prediction=10),
     ),
     "too few samples": ("samples are too few", lambda: surrogate(count=9)),
+    "a network in its own place": (
+        "is the model to start from, and stays",
+        lambda: refuse_itself(Path("a.safetensors"), Path("a.safetensors").absolute()),
+    ),
+    "a network in its own place, by another path": (
+        "is the model to start from, and stays",
+        lambda: refuse_itself(Path("a.safetensors").absolute(), "a.safetensors"),
+    ),
     "columns of a formula": ("bruggeman takes", lambda: derived("a", "bruggeman:tau")),
     "bulk": ("a conductivity is above 0", lambda: check_roles({"density": "d"}, -1.0, 0.0)),
 }

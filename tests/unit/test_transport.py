@@ -386,3 +386,20 @@ def test_a_dead_end_carries_nothing() -> None:
     assert dead.conductivity == pytest.approx(plain.conductivity, rel=1e-12)
     assert plain.tortuosity_total == pytest.approx(1.0)
     assert dead.tortuosity_total == dead.tortuosity_through == pytest.approx(16 / 12)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_the_mean_conductivity_counts_the_whole_volume_and_only_what_may_carry(axis: int) -> None:
+    """Islands are in the mean of all voxels, and not in that of the voxels on a way through."""
+    labels = np.zeros((6, 7, 8), np.uint8)
+    through = np.moveaxis(labels, axis, 0)
+    through[:, 2:4, 3:6] = 1
+    through[:, 2, 4] = 2
+    through[2:4, 5:, :2] = 2  # an island
+    carrying = {1: (6 - 1) * len(through), 2: len(through)}
+    found = conduct(np.ascontiguousarray(labels), {0: 0.0, 1: 2.0, 2: 5.0}, axis)
+    islands = int((labels == 2).sum()) - carrying[2]
+    assert islands > 0
+    share = (2.0 * carrying[1] + 5.0 * carrying[2]) / labels.size
+    assert found.mean_through == pytest.approx(share)
+    assert found.mean_total == pytest.approx(share + 5.0 * islands / labels.size)
