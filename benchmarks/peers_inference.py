@@ -64,12 +64,12 @@ def trained(path: Path, dimensions: int, steps: int) -> None:
         UNet3DTraining(stack, deep, options, GREY, SPACING).carry_out(path)
 
 
-def by_tim3d(path: Path, window: int | None) -> tuple[Shares, Shares]:
+def by_tim3d(path: Path, window: int | None, blend: bool = False) -> tuple[Shares, Shares]:
     """Functions from grey values to labels, block by block, and to probabilities."""
     spec, called = describe(path).spec, Predictor(str(path), digest(path), normalisation=GREY)
 
     def each(grey: Array, wanted: str, made: Array) -> Array:
-        lattice = windows_of(triple(grey.shape), spec, how_of(spec, window))
+        lattice = windows_of(triple(grey.shape), spec, how_of(spec, window, blend))
         thick = BLOCK[spec.dimensions]
         for z in range(0, len(grey), thick):
             core = Box((z, 0, 0), (min(z + thick, len(grey)), *grey.shape[1:]))
@@ -84,11 +84,13 @@ def by_tim3d(path: Path, window: int | None) -> tuple[Shares, Shares]:
     )
 
 
-def how_of(spec: NetworkSpec, window: int | None) -> Inference:
-    """Windows of this edge, or those of tim3d."""
+def how_of(spec: NetworkSpec, window: int | None, blend: bool = False) -> Inference:
+    """Windows of this edge, or those of tim3d; blended ones overlap as MONAI's."""
     if window is None:
         return Inference()
     edges = (window, window) if isinstance(spec, UNetSpec) else boxes(window, spec)
+    if blend:
+        return Inference(mode="blend", window=edges, halo=int(window * OVERLAP) // 2)
     return Inference(window=edges)
 
 
@@ -172,7 +174,9 @@ def seam(shares: Shares, grey: Array, path: Path, way: str) -> float:
     if way.startswith("tim3d"):  # blocks read around themselves: here of half the height
         spec, called = describe(path).spec, Predictor(str(path), digest(path), normalisation=GREY)
         lattice = windows_of(
-            triple(grey.shape), spec, how_of(spec, int(way.split()[1]) if " " in way else None)
+            triple(grey.shape),
+            spec,
+            how_of(spec, int(way.split()[1]) if " " in way else None, way.endswith("blended")),
         )
         halves = []
         for rows in ((0, middle), (middle, grey.shape[1])):
@@ -217,6 +221,7 @@ def ways(path: Path, window: int) -> dict[str, tuple[Shares, Shares]]:
         "MONAI": by_monai(path, window, 1),
         "MONAI, batches of 4": by_monai(path, window, 4),
         f"tim3d {window}": by_tim3d(path, window),
+        f"tim3d {window} blended": by_tim3d(path, window, blend=True),
         "tim3d": by_tim3d(path, None),
     }
 

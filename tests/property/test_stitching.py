@@ -56,6 +56,11 @@ def run(lattice, core, volume, batch=2, empty=None):
     return stitch(lattice, core, slab, box, net_for(lattice), channels=2, batch=batch, empty=empty)
 
 
+def inside(window, stride, length):
+    """Windows from the first voxel on, up to the first that reaches the last one."""
+    return range(1 + next(k for k in itertools.count() if k * stride + window >= length))
+
+
 def by_formula(lattice, volume):
     """Every window of the lattice over a mirrored copy of the volume, summed as the formula says."""
     margin = [p + 2 for p in lattice.input_shape]
@@ -75,6 +80,8 @@ def by_formula(lattice, volume):
         range(-p // s - 1, n // s + 2)
         for p, s, n in zip(lattice.window, lattice.stride, volume.shape, strict=True)
     ]
+    if lattice.mode == "blend":
+        counts = list(map(inside, lattice.window, lattice.stride, volume.shape))
     for index in itertools.product(*counts):
         start = [k * s - o for k, s, o in zip(index, lattice.stride, lattice.offset, strict=True)]
         if any(
@@ -180,6 +187,8 @@ def test_a_thin_last_block_reads_far_enough_back(thickness, mode):
 def test_windows_are_those_that_touch_the_core_in_order(case):
     lattice, core = case
     counts = [range(-p - 1, n + 2) for p, n in zip(lattice.window, lattice.shape, strict=True)]
+    if lattice.mode == "blend":
+        counts = list(map(inside, lattice.window, lattice.stride, lattice.shape))
     expected = [
         index for index in itertools.product(*counts) if lattice.support(index).clip(core).size
     ]
@@ -305,3 +314,26 @@ def test_the_pooling_phase_is_checked():
         require_phase(crop_lattice((9, 9, 9), (1, 60, 64), (0, 16, 16)), (1, 16, 16))
     with pytest.raises(ArgumentError, match="stride 40 along x"):
         require_phase(blend_lattice((9, 9, 9), (1, 64, 64), (0, 16, 24)), (1, 16, 16))
+
+
+@pytest.mark.parametrize(
+    ("edge", "many"), [(256, 1), (257, 2), (448, 2), (512, 3), (768, 4), (1024, 5)]
+)
+def test_no_window_is_blended_that_begins_outside(edge, many):
+    """As many windows as one needs to cover a slice, and every voxel of them has a value from a window."""
+    lattice = blend_lattice((2, edge, edge), (1, 256, 256), (0, 64, 64))
+    whole = Box.whole(lattice.shape)
+    indices = lattice.windows(whole)
+    assert len(indices) == 2 * many**2
+    assert min(min(index) for index in indices) == 0
+    assert lattice.read_box(whole) == whole
+    assert weight_sum(lattice, whole).min() > 0
+
+
+def test_the_same_windows_with_other_ends_are_another_making():
+    crop = crop_lattice((9, 9, 9), (4, 4, 4), (1, 1, 1)).description()
+    blend = blend_lattice((9, 9, 9), (4, 4, 4), (2, 2, 2)).description()
+    assert "ends" not in crop
+    assert "shape" not in {**crop, **blend}
+    assert blend["ends"] == "inside"
+    assert (blend["mode"], blend["window"], blend["stride"]) == ("blend", (4, 4, 4), (2, 2, 2))

@@ -1,8 +1,9 @@
 """Positions of a network's windows over a volume: one lattice, fixed in volume coordinates.
 
-Per axis, window `k` starts at voxel `k * stride - offset`, for every integer `k`, negative ones
-included. Beyond the border of the volume, a window reads the volume mirrored at its border voxels.
-The lattice does not depend on the blocks, so every block gets the same values for a window.
+Per axis, window `k` starts at voxel `k * stride - offset`: in crop mode for every `k` that keeps a
+voxel of the volume, in blend mode for k = 0, 1, ... up to the first that reaches the far border.
+Beyond the border of the volume, a window reads the volume mirrored at its border voxels. The
+lattice does not depend on the blocks, so every block gets the same values for a window.
 
 *Crop*, along one axis of 12 voxels, one character a voxel (window 8, halo 2, hence stride 4 and
 offset 2; `v` voxel, `m` mirrored voxel, `h` read and discarded, `k` kept)::
@@ -17,19 +18,20 @@ offset 2; `v` voxel, `m` mirrored voxel, `h` read and discarded, `k` kept)::
 *Blend*, the same axis (window 8, overlap 4, hence stride 4, offset 0; all of a window counts,
 weighted by a Gaussian about its middle)::
 
-    volume      mmmmvvvvvvvvvvvvmmmm
-    window -1   _.-^^-._                starts at voxel -4
-    window 0        _.-^^-._            starts at voxel  0
-    window 1            _.-^^-._        starts at voxel  4
-    window 2                _.-^^-._    starts at voxel  8
-    core              cccccc            voxels 2 to 7 of a block: touched by windows -1, 0 and 1
-    read_box        rrrrrrrrrrrr        voxels 0 to 11; -4 to -1 are the mirrored 4 to 1
+    volume      vvvvvvvvvvvv
+    window 0    _.-^^-._            starts at voxel  0
+    window 1        _.-^^-._        starts at voxel  4, and ends at the border: the last
+    core          cccccc            voxels 2 to 7 of a block: touched by windows 0 and 1
+    read_box    rrrrrrrrrrrr        voxels 0 to 11
+
+A window -1 from voxel -4 on would only give the four voxels at the border a second value, mostly of
+mirrored voxels, and there would be twice as many windows along this axis.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any, Literal, TypeAlias
 
@@ -104,6 +106,12 @@ class Lattice:
         """Shape of the network's input for one window."""
         return (self.window[0] + 2 * self.context, self.window[1], self.window[2])
 
+    def description(self) -> dict[str, Any]:
+        """Everything that decides where windows lie but for the shape of the volume, for a record."""
+        found = {name: value for name, value in asdict(self).items() if name != "shape"}
+        # Before, windows that began outside of the volume were blended too.
+        return found | ({"ends": "inside"} if self.mode == "blend" else {})
+
     def turned(self) -> Lattice:
         """The same windows over a volume whose y and x are exchanged."""
         z, y, x = zip(self.shape, self.window, self.stride, self.offset, strict=True)
@@ -122,7 +130,7 @@ class Lattice:
     @property
     def counts(self) -> Triple:
         """Number of windows along each axis that keep a voxel of the volume, in crop mode."""
-        return triple(-(-n // s) for n, s in zip(self.shape, self.stride, strict=True))
+        return triple(map(self.along, range(3)))
 
     def before(self, index: Triple, axis: int) -> Triple:
         """Index of the window before this one along an axis."""
@@ -163,7 +171,15 @@ class Lattice:
     def _touching(self, axis: int, low: int, high: int) -> range:
         stride, first = self.stride[axis], self.halo[axis] - self.offset[axis]
         length = self.window[axis] - 2 * self.halo[axis]
-        return range((low - first - length) // stride + 1, -((first - high) // stride))
+        touching = range((low - first - length) // stride + 1, -((first - high) // stride))
+        if self.mode == "crop":
+            return touching
+        return range(max(0, touching.start), min(self.along(axis), touching.stop))
+
+    def along(self, axis: int) -> int:
+        """Number of windows along an axis that contribute to a voxel of the volume."""
+        end = self.window[axis] - self.halo[axis] - self.offset[axis]  # of what window 0 keeps
+        return 1 + max(0, -((end - self.shape[axis]) // self.stride[axis]))
 
     def _seen(self, axis: int, low: int, high: int) -> tuple[int, int]:
         touching, context = self._touching(axis, low, high), self.context if axis == 0 else 0

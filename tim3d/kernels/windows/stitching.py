@@ -1,8 +1,8 @@
 """Inference on a volume of any size, with a result that does not depend on the blocking.
 
 The windows of the network lie on one lattice, fixed in volume coordinates (drawn in
-`tim3d.kernels.windows.lattice`). Per axis, window `k` starts at voxel `k * stride - offset`, for
-every integer `k`, also below zero and past the end. With `w` a weight inside a window,
+`tim3d.kernels.windows.lattice`). Per axis, window `k` starts at voxel `k * stride - offset`. With `w`
+a weight inside a window,
 
     out(v) = sum over k of w(v - start_k) * net(window k)(v - start_k)
              / sum over k of w(v - start_k)
@@ -270,9 +270,8 @@ def window_weight(window: Triple) -> Array:
 def weight_sum(lattice: Lattice, core: Box) -> Array:
     """Sum of the weights of all windows at each voxel of a core in blend mode, float32.
 
-    The lattice extends beyond the volume, so the sum has the period of the stride and is a product
-    over the axes: along one axis s(v) = sum over j >= 0 of w((v mod stride) + j * stride), as long
-    as the argument lies inside the window.
+    A product over the axes: along one axis s(v) = sum over the windows k of w(v - k * stride), as
+    long as the argument lies inside the window.
     """
     z, y, x = (_axis_sum(lattice, axis, core.start[axis], core.stop[axis]) for axis in range(3))
     return np.asarray(z[:, None, None] * y[:, None] * x, dtype=np.float32)
@@ -280,7 +279,11 @@ def weight_sum(lattice: Lattice, core: Box) -> Array:
 
 def _axis_sum(lattice: Lattice, axis: int, start: int, stop: int) -> Array:
     weight, stride = _gaussian(lattice.window[axis]), lattice.stride[axis]
-    padded = np.zeros(-(-len(weight) // stride) * stride)
-    padded[: len(weight)] = weight
-    total: Array = padded.reshape(-1, stride).sum(axis=0)
-    return total[np.arange(start, stop) % stride]
+    voxels = np.arange(start, stop)
+    total = np.zeros(len(voxels))
+    for back in range(-(-len(weight) // stride)):
+        window = voxels // stride - back
+        inside = voxels - window * stride
+        counts = (window >= 0) & (window < lattice.along(axis)) & (inside < len(weight))
+        total += np.where(counts, weight[np.minimum(inside, len(weight) - 1)], 0.0)
+    return total

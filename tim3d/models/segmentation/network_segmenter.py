@@ -91,7 +91,7 @@ class NetworkSegmenter(Segmenter):
         called = self.predictor
         return {
             "kind": self.kind,
-            "lattice": {k: v for k, v in asdict(self.windows).items() if k != "shape"},
+            "lattice": self.windows.description(),
             "normalisation": asdict(called.normalisation) if called.normalisation else {},
             "batch": recorded_batch(called, self.room),
             "threads": called.threads,

@@ -71,7 +71,7 @@ class PlanesSegmenter(Segmenter):
     def description(self) -> dict[str, Any]:
         """Kind, planes, windows, normalisation, and the settings of inference."""
         called = self.predictor
-        lattices = [{k: v for k, v in asdict(one).items() if k != "shape"} for one in self.lattices]
+        lattices = [one.description() for one in self.lattices]
         return {
             "kind": self.kind,
             "planes": self.planes,
