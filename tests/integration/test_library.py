@@ -9,6 +9,7 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from tests.integration.test_every_verb import SMALL, blocks_done, bytes_of, one_
 from tests.micrographs import blobs, shades
 from tests.unit.test_official import written
 from tim3d.cataloguing.copying import DISTANCES
-from tim3d.cataloguing.judging import JUDGEMENT, MAPPINGS, Judgement, Judging
+from tim3d.cataloguing.judging import JUDGEMENT, MAPPINGS, Judgement, Judging, is_current
 from tim3d.cataloguing.listed import read_list
 from tim3d.cli.parsing import verb
 from tim3d.errors import ArgumentError, CheckpointError, InputError, MixedRunError
@@ -283,6 +284,25 @@ def test_what_was_replaced_or_is_gone_is_shown_and_not_judged(work: Path) -> Non
     assert "image cannot be judged: its micrograph lib/image/image.tif is gone" in said
     entry.write_text("{}")
     assert "is not the record of an entry" in one_line(lambda: tim3d.library("lib"), InputError)
+
+
+@pytest.mark.parametrize(
+    ("generator", "micrographs", "current"),
+    [
+        ("a", {"x.tif": "1"}, True),
+        ("b", {"x.tif": "1"}, False),
+        ("a", {"x.tif": "2"}, False),
+        ("a", {"y.tif": "1"}, False),
+        ("a", {"x.tif": "1", "y.tif": "2"}, False),
+    ],
+)
+def test_a_judgement_is_of_one_generator_and_of_its_micrographs(
+    generator: str, micrographs: dict[str, str], current: bool
+) -> None:
+    entry: Any = SimpleNamespace(generator="a", micrographs={"x.tif": "1"})
+    judged: Any = SimpleNamespace(generator=generator, micrographs=micrographs)
+    assert is_current(entry, judged) == current
+    assert not is_current(entry, None)
 
 
 HEAD = "file,phases,pixel_size,licence"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import importlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import tim3d
 from tim3d import Phases
 from tim3d.cli.main import main
 from tim3d.engine.clusters.tls import certificates
-from tim3d.errors import ArgumentError, InputError, Tim3dError
+from tim3d.errors import ArgumentError, InputError, MemoryPlanError, Tim3dError
 from tim3d.grid import Grid
 from tim3d.kernels.conduction.conduction import conduct
 from tim3d.kernels.generation.packing import Grains, HardCore, Overlapping
@@ -244,3 +246,56 @@ def test_a_value_is_refused_where_it_is_made(name: str) -> None:
     text, call = VALUES[name]
     with pytest.raises((ArgumentError, InputError), match=text):
         call()
+
+
+A_B = Phases(a=0, b=1)
+# Verbs that hold what they learn from in one process, by the module that compares it with what is free.
+HELD: dict[str, Callable[..., object]] = {
+    "segmentation.train": lambda folder, **more: tim3d.train(
+        str(folder / "a.zarr"), "m.safetensors", labels="phase", encoder="mobilenet_v2", depth=2,
+        crop=8, progress=False, **more,
+    ),
+    "segmentation.train_strokes": lambda folder, **more: tim3d.train_strokes(
+        str(folder / "a.zarr"), "m.safetensors", labels="phase", scales=[2.0], **more
+    ),
+    "images.train_images": lambda folder, **more: tim3d.train_images(
+        folder / "grey", folder / "masks", "m.safetensors", phases=A_B, encoder="mobilenet_v2",
+        depth=2, crop=8, progress=False, **more,
+    ),
+    "images.train_strokes_images": lambda folder, **more: tim3d.train_strokes_images(
+        folder / "grey", folder / "masks", "m.safetensors", phases=A_B, scales=[2.0], **more
+    ),
+}  # fmt: skip
+
+
+def needed_bytes(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, free: int = 1000, **more: Any
+) -> float:
+    """What a verb says that it needs, where that is not free."""
+    module = importlib.import_module(f"tim3d.stages.{name}")
+    monkeypatch.setattr(module, "available_memory", lambda: free)
+    with pytest.raises(MemoryPlanError, match="are free") as refusal:
+        HELD[name](folder, **more)
+    number, unit = re.findall(r"needs ([\d.]+) (.iB)", str(refusal.value))[0]
+    return float(number) * {"MiB": 2**20, "GiB": 2**30}[unit]
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_what_does_not_fit_into_memory_is_refused_before_it_starts(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
+    monkeypatch.chdir(folder)
+    before = sorted(folder.rglob("*"))
+    needed_bytes(name, folder, monkeypatch)
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", [one for one in HELD if "strokes" in one])
+def test_a_training_on_more_pixels_needs_as_much_more(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, three = (needed_bytes(name, folder, monkeypatch, most=n * 10**6) for n in (1, 2, 3))
+    # Of each pixel a row of features in float32 at least.
+    assert two - one == pytest.approx(three - two, rel=0.1)
+    assert two - one > 2 * 10**6 * 4 * 10

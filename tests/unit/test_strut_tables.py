@@ -177,3 +177,16 @@ def test_rows_lie_at_centres_of_voxels_of_their_phase(found: xr.Dataset, phase: 
         if begin >= 0:
             assert path[[0, -1]] == pytest.approx(nodes[[begin, end]], rel=1e-6)
         assert chord == pytest.approx(np.linalg.norm(path[0] - path[-1]), abs=1e-3)
+
+
+def test_the_ball_of_a_node_is_the_largest_of_its_voxels() -> None:
+    """Paths begin and end in voxels of their nodes."""
+    differs = 0
+    for body in BODIES.values():
+        found = network(curves_of(body.astype(np.uint8), SPACING))
+        radius = found.curves.radius
+        for (begin, end), path in zip(found.ends, found.paths, strict=True):
+            for node, voxel in ((begin, path[0]), (end, path[-1])):
+                assert node < 0 or found.radius[node] >= radius[voxel]
+                differs += node >= 0 and found.radius[node] > radius[voxel]
+    assert differs
