@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -219,8 +220,43 @@ def test_masks_are_compared_in_pairs_by_name(
     fewer = tim3d.evaluate_images("masks", "truth", **asked, accept_missing=True, csv="s.csv")
     assert fewer.image.values.tolist() == ["a 1", "c"]
     assert Path("s.csv").read_text().startswith("image,phase,iou,")
-    assert main(["evaluate-images", "masks", "masks"]) == 0
+    shutil.copytree("masks", "again")
+    assert main(["evaluate-images", "masks", "again"]) == 0
     assert "pooled" in capsys.readouterr().out
+    # What is judged by itself would be faultless, by another path too.
+    Path("link").symlink_to("masks")
+    for same in ("masks", "link"):
+        assert main(["evaluate-images", "masks", same]) == 2
+        assert "would be judged by itself" in capsys.readouterr().err
+
+
+def test_masks_are_paired_by_the_numbers_at_the_ends_of_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, names in {
+        "masks": ("slice_00007", "slice_00012"),
+        "truth": ("truth_00007", "truth_00012", "truth_00001"),
+        "twice": ("a_00007", "b_00007"),
+        "plain": ("sem",),
+    }.items():
+        Path(folder).mkdir()
+        for name in names:
+            grey = np.full((4, 4), int(name[-1:] == "7"), np.uint8)
+            Image.fromarray(grey).save(f"{folder}/{name}.png")
+    asked = {"phases": tim3d.Phases(pore=0, solid=1), "names": "truth_{number}"}
+    found = tim3d.evaluate_images("masks", "truth", **asked)
+    assert found.image.values.tolist() == ["slice_00007", "slice_00012"]
+    assert (found.accuracy == 1).all()
+    for folder, said in (
+        ("twice", r"gives a_00007, b_00007 one partner, truth_00007"),
+        ("plain", "needs the number at the end of a name, and the image 'sem' has none"),
+    ):
+        with pytest.raises(InputError, match=said):
+            tim3d.evaluate_images(folder, "truth", **asked)
+    for rule in ("truth_{number}_{number}", "{name}_{number}", "truth"):
+        with pytest.raises(ArgumentError, match="must hold"):
+            tim3d.evaluate_images("masks", "truth", **asked | {"names": rule})
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )  # fmt: skip
     pictures = {
         "grey/a.tif": grey[0], "grey/b.tif": grey[1], "masks/a.tif": (grey[0] > 99).astype(np.uint8),
-        "masks/b.tif": (grey[1] > 99).astype(np.uint8), "colour/a.png": np.dstack([grey[0], grey[1], grey[2]]),
+        "masks/b.tif": (grey[1] > 99).astype(np.uint8), "truth/a.tif": (grey[0] > 98).astype(np.uint8),
+        "truth/b.tif": (grey[1] > 98).astype(np.uint8), "colour/a.png": np.dstack([grey[0], grey[1], grey[2]]),
         "full/a.tif": grey[0], "float/a.tif": grey[0].astype(np.float32), "one/a.tif": (grey[0] > 99).astype(np.uint8),
         "small/a.tif": (grey[0, :6] > 99).astype(np.uint8), "small/b.tif": (grey[1, :6] > 99).astype(np.uint8),
     }  # fmt: skip

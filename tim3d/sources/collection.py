@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,35 @@ def partner(rule: str, name: str) -> str:
     return rule.replace("{name}", name)
 
 
+def partner_there(rule: str, name: str) -> str:
+    """Name of the partner of an image by a rule of its name or of the number at its end.
+
+    Raises
+    ------
+    ArgumentError
+        If the rule holds neither ``{name}`` nor ``{number}`` once.
+    InputError
+        If the rule asks for a number, and the name does not end in one.
+
+    Examples
+    --------
+    >>> partner_there("truth_{number}", "slice_00012")
+    'truth_00012'
+    """
+    if "{number}" not in rule:
+        return partner(rule, name)
+    if rule.count("{number}") != 1 or "{name}" in rule or "/" in rule:
+        raise ArgumentError(
+            f"the rule {rule!r} must hold {{name}} or {{number}} once, as in {{name}}_mask or truth_{{number}}"
+        )
+    number = re.search(r"\d+$", name)
+    if number is None:
+        raise InputError(
+            f"the rule {rule!r} needs the number at the end of a name, and the image {name!r} has none: use {{name}}"
+        )
+    return rule.replace("{number}", number[0])
+
+
 def paired(
     images: Mapping[str, Path],
     others: Mapping[str, Path],
@@ -148,16 +179,21 @@ def paired(
     images, others : mapping of name to path
         The images, and those among which partners are.
     rule : str
-        Name of the partner of the image ``{name}``.
+        Name of the partner of the image ``{name}``, or by the ``{number}`` at the end of its name.
     accept_missing : bool
         Leave out images without a partner.
 
     Raises
     ------
     InputError
-        If an image has no partner, unless that is accepted; or if none has one.
+        If an image has no partner, unless that is accepted; if none has one; or if two images have
+        the same.
     """
-    found = {n: (path, others.get(partner(rule, n))) for n, path in images.items()}
+    called = {name: partner_there(rule, name) for name in images}
+    if twice := [one for one, times in Counter(called.values()).items() if times > 1]:
+        alike = _some(name for name, one in called.items() if one == twice[0])
+        raise InputError(f"the rule {rule!r} gives {alike} one partner, {twice[0]}: use {{name}}")
+    found = {name: (path, others.get(called[name])) for name, path in images.items()}
     missing = [name for name, (_, other) in found.items() if other is None]
     if len(missing) == len(found) or (missing and not accept_missing):
         cure = "" if len(missing) == len(found) else ", or leave these out: --accept-missing"

@@ -89,7 +89,8 @@ def evaluate_images(
         Compare numbers of objects, 0 for none, and not labels. Masks of ``tim3d segment-images
         --values objects`` are known to be such.
     names : str
-        Name of the true mask of the mask {name}, without the suffix.
+        Name of the true mask of the mask {name}, without the suffix; or by the {number} at the
+        end of its name, as truth_{number}.
     accept_missing : bool
         Leave out masks without a true one.
     tolerance : float
@@ -133,6 +134,7 @@ def evaluate_images(
     resampling.check()
     images = chosen_images(folder, splits, subset)
     pairs = paired(images, images_in(truth), names, accept_missing=accept_missing)
+    _refuse_itself(pairs)
     folders = _folders(baseline)
     others = [_of_all(images_in(one), pairs, one) for one in folders]
     compared_pairs = {
@@ -159,6 +161,15 @@ def evaluate_images(
         resampling, target, tuple(map(str, folders)),
     )  # fmt: skip
     return Task(comparing.plans, comparing.run)
+
+
+def _refuse_itself(pairs: Mapping[str, tuple[Path, Path]]) -> None:
+    """Refuse a mask that would be judged by itself: it would be found faultless."""
+    for mask, true in pairs.values():
+        if mask.resolve() == true.resolve():
+            raise ArgumentError(
+                f"{mask} would be judged by itself: give the folder of true masks after that of the masks"
+            )
 
 
 def _refuse_of_labels(**given: object) -> None:

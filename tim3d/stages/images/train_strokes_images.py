@@ -84,7 +84,8 @@ def train_strokes_images(
     phases : Phases, optional
         Names and values in the masks (default: as tim3d segment-images recorded them).
     names : str
-        Name of the mask of the image {name}, without the suffix.
+        Name of the mask of the image {name}, without the suffix; or by the {number} at the
+        end of its name, as truth_{number}.
     splits : path, optional
         File of lists of images, JSON or CSV (default: all images).
     subset : str, optional

@@ -87,7 +87,8 @@ def tune_masks_images(
         Names and values of labels (default: none, values are numbers of objects). 0 is background;
         pixels of a phase that is called ``unlabelled`` are left out.
     names : str
-        Name of the true image of the image {name}, without the suffix.
+        Name of the true image of the image {name}, without the suffix; or by the {number} at the
+        end of its name, as truth_{number}.
     splits : path, optional
         File of lists of images, JSON or CSV (default: all images).
     subset : str, optional
