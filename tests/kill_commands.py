@@ -40,6 +40,8 @@ COMMANDS = {
     "train": f"train a.zarr net.safetensors --labels phase {TINY}",
     "train-generator": "train-generator image.npy --out gan --phases pore=0,solid=1 --pixel-size 5 --preset demo "
     "--steps 4 --every 2 --batch 1 --slices 1 --critic-steps 1 --device cpu",
+    "train-cgan": "train-cgan image.npy denser.npy --out cgan --phases pore=0,solid=1 --pixel-size 5 --conditions "
+    "heats.csv --widths 8,8 --critic-widths 8,8 --steps 6 --every 2 --batch 2 --crop 16 --device cpu",
 }
 # When something was made: what two runs never share.
 _TIMES = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\+00:00| UTC)?")
@@ -71,6 +73,8 @@ def prepare(folder: Path) -> None:
         )
     tim3d.measure(str(folder / "a.zarr"), options=QUIET)
     np.save(folder / "image.npy", blobs(96, 1.2).astype(np.uint8))
+    np.save(folder / "denser.npy", blobs(96, 1.2, 0.6, seed=1).astype(np.uint8))
+    (folder / "heats.csv").write_text("file,heat\nimage.npy,200\ndenser.npy,300\n")
 
 
 def run(folder: Path, command: str, seconds: float | None = None) -> bool:

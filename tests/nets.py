@@ -143,3 +143,27 @@ def untrained_diffusion(path: Path, seed: int = 0, **changes: Any) -> None:
     with torch.no_grad():
         next(net.embed.parameters()).mul_(10)  # so that conditions are seen in a few pixels
     save_network(path, net, about)
+
+
+def untrained_cgan(path: Path, seed: int = 0) -> None:
+    """Write a conditional generator of pores (0) and solid (7) of two materials at 200 to 300 degrees."""
+    from tim3d.models.conditional.network_file import ConditionalDescription, save_conditional
+    from tim3d.models.conditional.network_spec import ConditionalSpec
+    from tim3d.models.conditional.networks import ConditionalGenerator
+    from tim3d.models.diffusion.network_file import Condition
+    from tim3d.phases import Phases
+
+    torch.manual_seed(seed)
+    conditions = (
+        Condition("material", ("Ag", "Cu")),
+        Condition("temperature", lowest=200.0, highest=300.0),
+    )
+    about = ConditionalDescription(
+        ConditionalSpec(1, 3, (4, 6), 1, 4), (10.0, 10.0, 10.0), Phases(pore=0, solid=7), conditions
+    )
+    net = ConditionalGenerator(about.spec)
+    with torch.no_grad():
+        for one in net.modules():
+            if isinstance(one, torch.nn.Linear):
+                one.weight.mul_(4)  # so that conditions are seen in a few pixels
+    save_conditional(path, net, about)

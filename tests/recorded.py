@@ -94,7 +94,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 LEFT_OUT = {
     "view", "simulate",
     "embed", "fine_tune", "generate_images", "import_generator", "import_network", "library", "propagate",
-    "segment_prompted", "train", "train_diffusion", "train_generator", "train_images", "train_strokes",
+    "segment_prompted", "train", "train_cgan", "train_diffusion", "train_generator", "train_images", "train_strokes",
     "train_strokes_images", "train_translator", "translate", "tune_masks", "tune_masks_images",
 }  # fmt: skip
 # What other verbs make of the phases for the descriptors that are measured here.

@@ -13,7 +13,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-Kind: TypeAlias = Literal["field", "node", "stack", "network", "generator", "diffusion", "file"]
+Kind: TypeAlias = Literal[
+    "field", "node", "stack", "network", "generator", "diffusion", "cgan", "file"
+]
 # Stands for the hash of a network that an earlier step has yet to train.
 NOT_TRAINED = "not trained yet"
 _known: ContextVar[dict[tuple[str, str], Any] | None] = ContextVar("tim3d_forecast", default=None)

@@ -66,6 +66,7 @@ GROUPS = {
         "generate": "tim3d.stages.generation.generate",
         "train_generator": "tim3d.stages.generation.train_generator",
         "train_diffusion": "tim3d.stages.generation.train_diffusion",
+        "train_cgan": "tim3d.stages.generation.train_cgan",
         "import_generator": "tim3d.stages.generation.import_generator",
         "library": "tim3d.cataloguing.library",
         "simulate": "tim3d.stages.generation.simulate",
@@ -94,7 +95,7 @@ VERBS = {name: module for verbs in GROUPS.values() for name, module in verbs.ite
 # Where Python has them, those that take a value there which the shell builds from options.
 BY_VALUE = {"generate": "tim3d.stages.generation.volume"}
 # Folders of trainings that follow any number of images, and are options for that.
-TRAINS_ON_IMAGES = {("train_generator", "out"), ("train_diffusion", "out")}
+TRAINS_ON_IMAGES = {("train_generator", "out"), ("train_diffusion", "out"), ("train_cgan", "out")}
 # Parameters of verbs that exist in Python only: the shell has options of the run and --quiet
 # instead.
 PYTHON_ONLY = frozenset({"options", "progress", "on_look", "segmenter", "sections", "axes"})

@@ -320,6 +320,29 @@ def _images(folder: Path) -> Run:
     return run
 
 
+@path("conditional GAN, training")
+def _conditional_training(folder: Path) -> Run:
+    from tests.unit.test_conditional_training import training
+
+    return carried_out(training(), folder)
+
+
+@path("conditional GAN, images")
+def _conditional_images(folder: Path) -> Run:
+    from tests.nets import untrained_cgan
+    from tim3d.models.conditional.images import made
+    from tim3d.models.conditional.network_file import load_conditional
+
+    untrained_cgan(folder / "n.safetensors")
+    net, about, _ = load_conditional(folder / "n.safetensors")
+
+    def run() -> None:
+        net.to("cuda")
+        assert made(net, 2, (12, 14), 0, 0, about.inputs({})).shape == (12, 14)
+
+    return run
+
+
 def _kernel(
     name: str, shape: tuple[int, int, int], shifts: Any = SHIFTS[:3]
 ) -> Callable[[Path], Run]:

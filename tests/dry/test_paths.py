@@ -45,6 +45,7 @@ LOADING = (
     "upload models.promptable.embedding_tuning:EmbeddingTuner.__init__",
     "upload models.diffusion.reverse_field:Home.__init__",
     "upload models.diffusion.training:DiffusionLearner.__init__",
+    "upload models.conditional.training:ConditionalLearner.__init__",
 )
 STEP = (
     "value models.segmentation.training:UNetLearner._descend",
@@ -59,6 +60,7 @@ STEP = (
     "value models.promptable.tuning:Tuner.step",
     "value models.promptable.embedding_tuning:EmbeddingTuner.step",
     "value models.diffusion.training:DiffusionLearner.step",
+    "value models.conditional.training:ConditionalLearner.step",
 )
 JUDGEMENT = (
     "value models.segmentation.training:UNetLearner.judge",
@@ -79,6 +81,7 @@ JUDGEMENT = (
     "download models.translation.training:TranslatorLearner.judge",
     "value models.promptable.tuning:Tuner.judge",
     "value models.diffusion.training:DiffusionLearner.judge",
+    "download models.conditional.training:ConditionalLearner.judge",
     "download models.promptable.tuning:Tuning.save",
     "value models.promptable.embedding_tuning:EmbeddingTuner.judge",
     "download models.promptable.embedding_tuning:EmbeddingTuner.judge",
@@ -101,6 +104,9 @@ ANSWER = (
     "download models.diffusion.reverse_field:Home.velocity",
     "upload models.diffusion.images:drawn",
     "download models.diffusion.images:drawn",
+    "download models.conditional.network_file:save_conditional",
+    "upload models.conditional.images:made",
+    "download models.conditional.images:made",
     "upload models.conduction.device:Device.from_numpy",
     "download models.conduction.device:Device.to_numpy",
 )

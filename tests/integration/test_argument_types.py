@@ -46,6 +46,12 @@ NEEDED: dict[str, dict[str, Any]] = {
     "annotate_instances": {"instances": "phase"},
     "train_generator": {"micrograph": "raw.npy", "out": "gan"},
     "train_diffusion": {"micrograph": "raw.npy", "out": "flow"},
+    "train_cgan": {
+        "micrograph": "raw.npy",
+        "out": "cgan",
+        "phases": {"a": 0, "b": 1},
+        "conditions": "heats.csv",
+    },
     "import_generator": {"checkpoint": "raw.npy", "weights": "w.safetensors", "voxel_size": SIZE},
     "fine_tune": {"model": "w.safetensors", "start_from": "base.safetensors", "labels": "truth"},
     "propagate": {"model": "w.safetensors", "labels": "truth"},

@@ -273,6 +273,12 @@ FILES = {
          "every": 1, "batch": 2, "crop": 16, "device": "cpu"},
         makes="flow/generator.safetensors",
     ),
+    "train_cgan": Row(
+        {"micrograph": ["image.tif", "denser.tif"], "out": "cgan", "phases": TWO, "pixel_size": 10,
+         "conditions": "heats.csv", "widths": (4, 4), "critic_widths": (4, 4), "steps": 2, "every": 1, "batch": 2,
+         "crop": 16, "device": "cpu"},
+        makes="cgan/generator.safetensors",
+    ),
     "generate_images": Row(
         {"weights": "flow.safetensors", "out": "drawn", "shape": (8, 12), "count": 2, "steps": 1, "device": "cpu"},
         makes="drawn",
@@ -368,6 +374,8 @@ def furnished(folder: Path) -> Path:
     soft = {"segmenter": Soft(mean=100.0), "uncertainty": "views", "out": "soft"}
     tim3d.segment(str(folder / A), **soft, phases=TWO, options=QUIET)
     tifffile.imwrite(folder / "image.tif", blobs(48, 1.2))
+    tifffile.imwrite(folder / "denser.tif", blobs(48, 1.2, 0.6, seed=1))
+    (folder / "heats.csv").write_text("file,heat\nimage.tif,200\ndenser.tif,300\n")
     tiny_checkpoint(folder / "net.safetensors")
     untrained_diffusion(folder / "flow.safetensors")
     written(folder, resizes=False)

@@ -195,6 +195,22 @@ CASES = {
         elsewhere={"out": "second"},
         runs={"minutes": 5.0, "device": "cpu", "overwrite": True, "progress": True, "on_look": print},
     ),
+    "train_cgan": Case(
+        {
+            "micrograph": ["blobs.tif", "other.tif"], "out": "cgan", "phases": BLACK, "pixel_size": 10,
+            "conditions": "heats.csv", "widths": (4, 4), "critic_widths": (4, 4), "steps": 1, "every": 1, "batch": 1,
+            "crop": 16, "progress": False,
+        },
+        refused={
+            "micrograph": ["other.tif", "blobs.tif"], "phases": Phases(void=0, solid=255), "pixel_size": 20, "scale": 2,
+            "conditions": "times.csv", "widths": (4, 6), "blocks": 1, "critic_widths": (4, 6), "crop": 20, "batch": 2,
+            "critic_steps": 1, "learning_rate": 2e-3, "average": 0.9, "dropout": 0.2, "every": 2, "held_out": 0.5,
+            "seed": 1, "threads": 2, "mixed_precision": False,
+        },
+        decides={"steps": 2},
+        elsewhere={"out": "second"},
+        runs={"minutes": 5.0, "device": "cpu", "overwrite": True, "progress": True, "on_look": print},
+    ),
     "export": Case(
         {"sample": A, "field": "phase", "out": "a.ply", "phases": ["solid"], "options": QUIET},
         refused={
@@ -296,6 +312,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tim3d.measure(str(folder / sample), ["phase_fraction", "specific_surface"], options=QUIET)
     for seed, name in enumerate(("blobs", "other")):
         tifffile.imwrite(folder / f"{name}.tif", blobs(96, 1.2, seed=seed) * 255)
+    for column, name in (("heat", "heats"), ("time", "times")):
+        (folder / f"{name}.csv").write_text(f"file,{column}\nblobs.tif,200\nother.tif,300\n")
     tiny_checkpoint(folder / "net.safetensors")
     encoder_file(folder / "mobile.pth", "mobilenet_v2")
     torch.save(decoder_weights(True), folder / "decoder.pt")

@@ -114,8 +114,8 @@ OTHERS = {
     "generate_images", "import_generator", "import_network", "ingest", "inspect", "library", "likeness",
     "link_slices", "measure_images", "paint", "plot", "points", "predict_images", "propagate", "relate", "render",
     "report", "sample_labels", "segment_images", "segment_prompted", "simulate", "table", "take_painted", "train",
-    "train_diffusion", "train_generator", "train_images", "train_strokes", "train_strokes_images", "train_surrogate",
-    "train_translator", "translate", "tune_masks", "tune_masks_images", "view",
+    "train_cgan", "train_diffusion", "train_generator", "train_images", "train_strokes", "train_strokes_images",
+    "train_surrogate", "train_translator", "translate", "tune_masks", "tune_masks_images", "view",
 }  # fmt: skip
 
 

@@ -70,6 +70,8 @@ ROOMS = [
     Room(1, "models.surrogate",    "kernels.statistics models.common storage", "numpy torch safetensors"),
     Room(1, "models.diffusion",    "kernels.generation kernels.statistics models.common",
          "numpy torch safetensors"),
+    Room(1, "models.conditional",  "kernels.generation kernels.statistics models.common models.diffusion "
+         "models.generation", "numpy torch safetensors"),
     Room(1, "models.translation",  "kernels.image models.common", "numpy torch"),
     Room(1, "models.conduction",   "models.common",     "numpy torch"),
     Room(1, "formats",             "",                  "numpy tifffile h5py meshio pyarrow"),
@@ -157,6 +159,7 @@ HOMES = {"dask": "engine", "distributed": "engine", "torch": "models"}
 # The only modules that may need torch as soon as they are imported.
 NEEDS_TORCH = {
     "models",
+    "stages.generation.cgan_training",
     "stages.generation.diffusion_generator",
     "stages.generation.diffusion_training",
     "stages.generation.generator_training",
@@ -217,6 +220,10 @@ LIGHT = {
     )
 }
 LIGHT |= {
+    "models.conditional",
+    "models.conditional.network_file",
+    "models.conditional.network_spec",
+    "models.conditional.training_options",
     "models.diffusion",
     "models.diffusion.drawing",
     "models.diffusion.examples",

@@ -86,6 +86,7 @@ NAMES = [
     "take_painted",
     "thickness",
     "train",
+    "train_cgan",
     "train_diffusion",
     "train_generator",
     "train_images",

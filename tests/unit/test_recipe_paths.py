@@ -40,6 +40,7 @@ scales planar trees leaf most
 wavelength_nm ripening grain_nm boundary_nm growth through vary to like_field share
 reach pool channels
 objective widths blocks unshuffle guidance
+critic_widths
 dimensions planes layers limits least_diameter rule overlap heights boundary
 validate folds by count confident
 loss class_weights augment crops schedule encoder_rate classes mean std
@@ -66,6 +67,7 @@ FILES = {
     "simulate.folder", "train.model", "train.encoder_weights", "train.start_from",
     "train.also", "train.validate",
     "train_strokes.model", "train_generator.micrograph", "train_generator.out",
+    "train_cgan.micrograph", "train_cgan.out", "train_cgan.conditions",
     "train_diffusion.micrograph", "train_diffusion.out", "train_diffusion.conditions",
     "inspect.source", "prepare.tables",
     "generate_images.weights", "generate_images.out",

@@ -50,7 +50,7 @@ def call(name: str, given: Mapping[str, Any]) -> Any:
 
 def _figures(name: str) -> dict[str, Any]:
     """Argument of a training that draws its figures: the default in the shell only."""
-    if name not in ("train_generator", "train_diffusion"):
+    if name not in ("train_generator", "train_diffusion", "train_cgan"):
         return {}
     from tim3d.reporting.generator import write_figures
 

@@ -91,18 +91,28 @@ class Target:
         """
         phases = self.lines.s2.shape[1]
         found = [_lines(volume, (0, 1, 2), phases, self.lags) for volume in volumes]
-        wrong = np.abs(np.mean([lines.s2 for lines in found], axis=0) - self.lines.s2)
-        fraction, s2 = float(wrong[..., 0].mean()), float(wrong[..., 1:].mean())
-        crossings = np.mean([lines.crossings for lines in found], axis=0)
-        rough = np.abs(crossings - self.lines.crossings) / np.maximum(self.lines.crossings, 1e-9)
-        surface = float(rough.mean())
-        score = fraction + s2 + SURFACE_WEIGHT * surface
-        return {
-            "fraction_error": fraction,
-            "s2_error": s2,
-            "surface_error": surface,
-            "score": score,
-        }
+        s2 = np.mean([lines.s2 for lines in found], axis=0)
+        return _errors(Lines(s2, np.mean([lines.crossings for lines in found], axis=0)), self.lines)
+
+    def errors_of_images(self, images: Array) -> dict[str, float]:
+        """Errors, as `errors`, of images (n, rows, columns) of a material that is the same in all directions."""
+        lines = _lines(images, (1, 2), self.lines.s2.shape[1], self.lags)
+        found = Lines(lines.s2.mean(0, keepdims=True), lines.crossings.mean(0, keepdims=True))
+        return _errors(found, Lines(self.lines.s2[:1], self.lines.crossings[:1]))
+
+
+def _errors(found: Lines, target: Lines) -> dict[str, float]:
+    wrong = np.abs(found.s2 - target.s2)
+    fraction, s2 = float(wrong[..., 0].mean()), float(wrong[..., 1:].mean())
+    rough = np.abs(found.crossings - target.crossings) / np.maximum(target.crossings, 1e-9)
+    surface = float(rough.mean())
+    score = fraction + s2 + SURFACE_WEIGHT * surface
+    return {
+        "fraction_error": fraction,
+        "s2_error": s2,
+        "surface_error": surface,
+        "score": score,
+    }
 
 
 def target_of(images: Sequence[Array], phases: int, edge: int) -> Target:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
-Kind = Literal["segmentation", "generator", "surrogate", "translator", "diffusion", "training"]
+Kind = Literal[
+    "segmentation", "generator", "surrogate", "translator", "diffusion", "cgan", "training"
+]
 # What torch and pickle raise, besides `UnpicklingError` and `OSError`, on bytes that are not theirs.
 UNREADABLE = (
     RuntimeError,
@@ -45,6 +47,7 @@ _USE: dict[Kind, str] = {
     "surrogate": "predicting from images",
     "translator": "translating rendered grey values",
     "diffusion": "generating by diffusion",
+    "cgan": "generating images under conditions",
     "training": "going on",
 }
 _MAKERS = {
@@ -53,6 +56,7 @@ _MAKERS = {
     "surrogate": "tim3d train-surrogate",
     "translator": "tim3d train-translator",
     "diffusion": "tim3d train-diffusion",
+    "cgan": "tim3d train-cgan",
 }
 _MADE_BY = {kind: _MAKERS.get(kind, "tim3d train-generator") for kind in _USE}
 
@@ -97,20 +101,22 @@ def write_weights(
     return sha256
 
 
-def read_weights(path: str | Path, kind: Kind) -> Stored:
-    """Read and verify a file that `write_weights` wrote for this kind of network.
+def read_weights(path: str | Path, *kinds: Kind) -> Stored:
+    """Read and verify a file that `write_weights` wrote for one of these kinds of network.
 
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, foreign or of the other kind.
+        If the file is missing, damaged, foreign or of another kind.
     """
-    data, metadata = _read(Path(path), kind)
+    makers = " or ".join(_MADE_BY[kind] for kind in kinds)
+    data, metadata = _read(Path(path), makers)
     sha256 = _verified(Path(path), data, metadata)
     found = kind_of(metadata["tim3d"])
-    if found != kind:
+    if found not in kinds:
+        uses = " or ".join(_USE[kind] for kind in kinds)
         raise CheckpointError(
-            f"{path} holds a network for {_USE[found]}, and one for {_USE[kind]} is needed: that of {_MADE_BY[kind]}"
+            f"{path} holds a network for {_USE[found]}, and one for {uses} is needed: that of {makers}"
         )
     return Stored(metadata["tim3d"], sha256, data)
 
@@ -175,7 +181,7 @@ def _with_metadata(data: bytes, metadata: dict[str, str]) -> bytes:
     return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
-def _read(path: Path, kind: Kind) -> tuple[bytes, dict[str, str]]:
+def _read(path: Path, makers: str) -> tuple[bytes, dict[str, str]]:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -188,8 +194,7 @@ def _read(path: Path, kind: Kind) -> tuple[bytes, dict[str, str]]:
         return data, {"sha256": str(metadata["sha256"]), "tim3d": str(metadata["tim3d"])}
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise CheckpointError(
-            f"{path} is not a checkpoint of tim3d, or its header is damaged; expected a file written by "
-            f"{_MADE_BY[kind]}"
+            f"{path} is not a checkpoint of tim3d, or its header is damaged; expected a file written by {makers}"
         ) from error
 
 

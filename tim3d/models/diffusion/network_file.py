@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,12 +155,7 @@ class LocalNetworkDescription:
         ArgumentError
             If a name or a class is unknown.
         """
-        known = [one.name for one in self.conditions]
-        if unknown := sorted(set(values) - set(known)):
-            raise ArgumentError(
-                f"the network has no condition {unknown[0]!r}; it has {', '.join(known) or 'none'}"
-            )
-        return tuple(v for one in self.conditions for v in one.inputs(values.get(one.name)))
+        return inputs_of(self.conditions, values)
 
     def beyond(self, values: Mapping[str, float | str]) -> list[str]:
         """A sentence for each number outside the range of the training, with its distance from it.
@@ -170,20 +165,7 @@ class LocalNetworkDescription:
         >>> LocalNetworkDescription(spec, (1.0, 1.0, 1.0), None, asked).beyond({"temperature": 350})
         ['temperature 350 is outside the training, 200 to 300, by 50 % of its range']
         """
-        texts = []
-        for one in self.conditions:
-            value = values.get(one.name)
-            if value is None or one.classes:
-                continue
-            number = one.number(value)
-            excess = max(one.lowest - number, number - one.highest)
-            if excess > 0:
-                span = one.highest - one.lowest
-                by = f"{100 * excess / span:.3g} % of its range" if span else f"{excess:g}"
-                texts.append(
-                    f"{one.name} {number:g} is outside the training, {one.lowest:g} to {one.highest:g}, by {by}"
-                )
-        return texts
+        return beyond_training(self.conditions, values)
 
     def to_json(self) -> str:
         """The canonical text: keys sorted, no spaces."""
@@ -208,10 +190,53 @@ class LocalNetworkDescription:
             LocalNetworkSpec.from_dict(values["spec"]),
             (z, y, x),
             Phases(**dict(values["phases"])) if values["phases"] else None,
-            tuple(Condition(**{**c, "classes": tuple(c["classes"])}) for c in values["conditions"]),
+            tuple(read_condition(one) for one in values["conditions"]),
             values["training"],
             values["tim3d"],
         )
+
+
+def read_condition(values: Mapping[str, Any]) -> Condition:
+    """Return the condition that `dataclasses.asdict` described, also after JSON."""
+    return Condition(**{**values, "classes": tuple(values["classes"])})
+
+
+def inputs_of(
+    conditions: Sequence[Condition], values: Mapping[str, float | str]
+) -> tuple[float, ...]:
+    """Inputs of a network for conditions by name; NaN for those that are not given.
+
+    Raises
+    ------
+    ArgumentError
+        If a name or a class is unknown.
+    """
+    known = [one.name for one in conditions]
+    if unknown := sorted(set(values) - set(known)):
+        raise ArgumentError(
+            f"the network has no condition {unknown[0]!r}; it has {', '.join(known) or 'none'}"
+        )
+    return tuple(v for one in conditions for v in one.inputs(values.get(one.name)))
+
+
+def beyond_training(
+    conditions: Sequence[Condition], values: Mapping[str, float | str]
+) -> list[str]:
+    """A sentence for each number outside the range of the training, with its distance from it."""
+    texts = []
+    for one in conditions:
+        value = values.get(one.name)
+        if value is None or one.classes:
+            continue
+        number = one.number(value)
+        excess = max(one.lowest - number, number - one.highest)
+        if excess > 0:
+            span = one.highest - one.lowest
+            by = f"{100 * excess / span:.3g} % of its range" if span else f"{excess:g}"
+            texts.append(
+                f"{one.name} {number:g} is outside the training, {one.lowest:g} to {one.highest:g}, by {by}"
+            )
+    return texts
 
 
 def state_channels(phases: int) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -129,7 +129,7 @@ class CriticLoss(nn.Module):
         return torch.stack(losses).sum(), torch.stack(distances).sum()
 
 
-def gradient_penalty(critic: nn.Module, slices: Tensor) -> Tensor:
+def gradient_penalty(critic: Callable[[Tensor], Tensor], slices: Tensor) -> Tensor:
     """Mean over slices of (length of the gradient - 1)^2.
 
     The gradient is the derivative of the value of a slice with respect to its pixels.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tim3d.engine import Outline
 from tim3d.engine.clusters.memory import available_memory
@@ -27,13 +28,12 @@ from tim3d.models.diffusion.network_file import (
 from tim3d.models.diffusion.network_spec import LocalNetworkSpec
 from tim3d.models.diffusion.training import DiffusionTraining
 from tim3d.models.diffusion.training_options import DiffusionOptions
+from tim3d.stages.generation.condition_looks import SIZE, look_of
 from tim3d.stages.generation.diffusion_examples import Material
 from tim3d.stages.generation.training_folder import TrainingFolder
-from tim3d.stages.generation.training_images import Look, Micrographs
+from tim3d.stages.generation.training_images import Look
 
 log = logging.getLogger(__name__)
-# Images of a look, and their edge in crops.
-SHOWN, SIZE = 3, 2
 
 
 @dataclass(frozen=True)
@@ -140,17 +140,10 @@ class DiffusionJob:
 
     def _drawn(self, run: TrainingRun, net: LocalNetwork) -> Look:
         """Images under the conditions of some examples, beside these."""
-        one = self.material
-        chosen = [round(n) for n in np.linspace(0, len(one.values) - 1, SHOWN)]
+        about, shape = self.description, (self._edge,) * 2
         drawing = Drawing(seed=self.options.seed)
-        images = [
-            next(drawn(net, self.description, (self._edge,) * 2, range(n, n + 1), drawing, one.given[of]))
-            for n, of in enumerate(chosen)
-        ]  # fmt: skip
-        beside = Micrographs(
-            tuple(np.asarray(one.values[of])[None] for of in chosen), one.phases, one.spacing_nm, one.sources
-        )  # fmt: skip
-        names = [", ".join(f"{k} {v}" for k, v in one.given[of].items()) for of in chosen]
-        plain = [f"image {n}" for n in range(SHOWN)]
-        titles = tuple(a or b for a, b in zip(names, plain, strict=True))
-        return Look(self.place.path, list(run.history), tuple(images), beside, titles)
+
+        def draw(number: int, given: Mapping[str, float | str]) -> NDArray[np.uint8]:
+            return next(drawn(net, about, shape, range(number, number + 1), drawing, given))
+
+        return look_of(self.place.path, run.history, self.material, draw)

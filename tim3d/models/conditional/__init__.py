@@ -1,0 +1,1 @@
+"""Conditional adversarial networks of images: generators of bounded reach, critics, trainings."""
