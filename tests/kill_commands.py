@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 import tim3d
+from tests.diffusers import saved
 from tests.flips import CONDUCTS, PHASES, QUIET, SIZE
 from tests.micrographs import blobs
 
@@ -36,6 +37,9 @@ COMMANDS = {
     "solve": f"solve a.zarr --conductivity {CONDUCTIVITY} --axis z,y --keep-potential --checkpoint 0.1",
     "generate": "generate g.zarr --kind field --correlation-nm 40 --fractions pore=0.4,solid=0.6 --shape 32,64,64 "
     "--voxel-size 5,5,5 --shard 8,64,64",
+    "generate-guided": "generate d.zarr --kind diffusion --weights volumes-0.safetensors --shape 16,24,16 --steps 5 "
+    "--seed 3 --tile 16 --shard 8,8,8 --device cpu --target phase_fraction=0.45,conductivity=2.8 "
+    "--conductivity pore=0.5,solid=8 --block 16,16,16",
     "report": "report a.zarr report.html --truth phase",
     "train": f"train a.zarr net.safetensors --labels phase {TINY}",
     "train-generator": "train-generator image.npy --out gan --phases pore=0,solid=1 --pixel-size 5 --preset demo "
@@ -75,6 +79,7 @@ def prepare(folder: Path) -> None:
     np.save(folder / "image.npy", blobs(96, 1.2).astype(np.uint8))
     np.save(folder / "denser.npy", blobs(96, 1.2, 0.6, seed=1).astype(np.uint8))
     (folder / "heats.csv").write_text("file,heat\nimage.npy,200\ndenser.npy,300\n")
+    saved(folder, "volumes")
 
 
 def run(folder: Path, command: str, seconds: float | None = None) -> bool:

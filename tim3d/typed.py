@@ -71,6 +71,7 @@ Densities = Mapping[str, float]  # in g cm-3, by phase
 Histogram = Mapping[str, float]  # how many, by diameter in nm
 Orientation = Sequence[float]  # weights of z, y, x
 ByName = Mapping[str, float]  # numbers, lengths in nm as their names say
+Targets = Mapping[str, float]  # of descriptors, by name
 Conductivities = Mapping[str, float | Sequence[float]]  # by phase; one, or along z, y, x
 ByPair = Mapping[str, float]  # conductance per area, by two phases
 Contacts = float | Sequence[float]  # conductance per area; one, or of the low and the high face

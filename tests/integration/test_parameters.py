@@ -51,6 +51,12 @@ DIFFUSION |= {
     "conditions": {"temperature": 220},
     "voxel_size": {"z": 2, "y": 1, "x": 1},
 }
+GUIDED: dict[str, Any] = DIFFUSION | {
+    "steps": 4,
+    "target": {"phase_fraction": 0.45, "conductivity": 2.5},
+    "conductivity": {"pore": 0.5, "solid": 8.0},
+    "scatter": {"phase_fraction": 0.004, "conductivity": 0.03},
+}
 SPINODAL = FIELD | {"kind": "spinodal", "wavelength_nm": 11.0, "ripening": 9.0}
 SPINODAL |= {"cell_nm": (2, 36, 40)}
 SPINODAL.pop("correlation_nm")
@@ -69,7 +75,8 @@ ANOTHER: dict[str, Any] = {
     "delamination": {"below": 0.3, "patch_nm": 4.0, "gap_nm": 2.0},
     "weights": "g.safetensors", "precision": "bfloat16", "tile": 8, "device": "cpu", "periodic": True,
     "steps": 2, "sampler": "heun", "planes": "alternating", "harmonise": 2, "conditions": {"temperature": 250},
-    "stored": "float16",
+    "stored": "float16", "target": {"phase_fraction": 0.4, "conductivity": 2.8},
+    "conductivity": {"pore": 0.4, "solid": 8.0}, "axis": "y", "scatter": {"phase_fraction": 0.02, "conductivity": 0.03},
 }  # fmt: skip
 
 # Of each case of a verb: what is given, and for every parameter another value than in the first
@@ -236,6 +243,14 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "kind": "packed", "weights": "sections-1.safetensors", "fractions": {"pore": 0.4, "solid": 0.6},
         },
     ),
+    "generate by guided diffusion": (
+        "generate",
+        GUIDED,
+        ANOTHER
+        | {
+            "kind": "packed", "weights": "sections-1.safetensors", "fractions": {"pore": 0.4, "solid": 0.6}, "steps": 5,
+        },
+    ),
     "generate an interface": (
         "generate",
         GRAINS | {"kind": "interface", "diameter_nm": 5.0, "bond_line_nm": 10.0},
@@ -248,6 +263,7 @@ ALIKE = {
     ("generate grains", "orientation"),
     ("generate an interface", "orientation"),
     ("generate by diffusion", "device"),
+    ("generate by guided diffusion", "device"),
     ("ingest", "other_grid"),
     ("ingest", "accept"),
     ("segment by a network", "device"),

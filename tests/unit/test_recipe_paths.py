@@ -51,7 +51,7 @@ adapt rank give jitter reach least
 score parameters
 relabellings fields evaluation
 evaluate volumes edge entry
-sampler harmonise conditions stored copies
+sampler harmonise conditions stored copies scatter
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.

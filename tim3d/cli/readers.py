@@ -340,6 +340,12 @@ READERS = {
     "ByName": Reader(
         values.numbers_by_name, "numbers by name as {}", "rms_nm=200,hurst=0.8", "NAME=X,..."
     ),
+    "Targets": Reader(
+        values.numbers_by_name,
+        "numbers by name as {}",
+        "phase_fraction=0.3,conductivity=12",
+        "NAME=X,...",
+    ),
     "Conductivities": Reader(
         values.conductivities,
         "one number for each phase as {}, or three for z, y, x as 10:10:400",

@@ -16,6 +16,8 @@ from tim3d.kernels.generation.generator import Generator, repeats
 
 # A state, (channels, z, y, x).
 State = npt.NDArray[np.floating]
+# Of the number of a pass, a tile, and the states before.
+Advance = Callable[[int, Box, State, State | None], State]
 
 
 class Iterated(Generator):
@@ -148,7 +150,12 @@ def gathered(generator: Iterated, box: Box, read: Callable[[Box], State]) -> Sta
 
 
 def advanced(
-    generator: Iterated, number: int, core: Box, before: State, earlier: State | None
+    generator: Iterated,
+    number: int,
+    core: Box,
+    before: State,
+    earlier: State | None,
+    by: Advance | None = None,
 ) -> State:
     """State of a box after a pass, tile by tile.
 
@@ -164,18 +171,20 @@ def advanced(
         The state before, of the tiles that cover the box with their reach around them.
     earlier : (channels, z, y, x), optional
         The state before that, of these tiles.
+    by : callable, optional
+        What is computed of a tile (default: the `advance` of the generator).
 
     Returns
     -------
     (channels, z, y, x)
-        The state of the box, in the type in which it is stored.
+        The state of the box, in the type in which it is stored; by another function float32.
     """
     cover, reach = covering(generator, core), generator.reach(number)
-    out = np.empty((generator.channels, *core.shape), generator.stored)
-    for tile in _tiles(cover, generator.tile_edge):
+    out = np.empty((generator.channels, *core.shape), np.float32 if by else generator.stored)
+    for tile in tiles(cover, generator.tile_edge):
         window = before[_at(tile.grow(reach), cover.grow(reach))]
         one = None if earlier is None else earlier[_at(tile, cover)]
-        made = generator.advance(number, tile, np.ascontiguousarray(window), one)
+        made = (by or generator.advance)(number, tile, np.ascontiguousarray(window), one)
         part = tile.clip(core)
         out[_at(part, core)] = made[_at(part, tile)]
     return out
@@ -202,7 +211,8 @@ def _at(box: Box, outer: Box) -> tuple[slice, ...]:
     return (slice(None), *box.within(outer).slices)
 
 
-def _tiles(cover: Box, edge: int) -> Iterator[Box]:
+def tiles(cover: Box, edge: int) -> Iterator[Box]:
+    """Tiles of a box that is made of whole ones."""
     ranges = [range(a, b, edge) for a, b in zip(cover.start, cover.stop, strict=True)]
     for start in product(*ranges):
         yield Box(triple(start), triple(a + edge for a in start))

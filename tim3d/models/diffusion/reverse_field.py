@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
@@ -23,7 +23,9 @@ from torch import Tensor
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.generation.generator import as_data
-from tim3d.kernels.generation.iterated import Iterated, State, gathered
+from tim3d.kernels.generation.guidable import Guidable
+from tim3d.kernels.generation.guidance import Guide
+from tim3d.kernels.generation.iterated import State, gathered
 from tim3d.kernels.generation.philox import Noise
 from tim3d.kernels.generation.reverse_process import Evaluation, ReverseProcess, moved
 from tim3d.models.common.determinism import cpu_threads
@@ -62,7 +64,7 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class DiffusionField(Iterated):
+class DiffusionField(Guidable):
     """Networks and settings of a volume; a few hundred bytes that are sent to workers.
 
     Parameters
@@ -93,6 +95,8 @@ class DiffusionField(Iterated):
     share : float, optional
         Share of the voxels that get the first of two phases, by a cut of the last state elsewhere
         than at 0.
+    guide : Guide, optional
+        What the estimates of the data are moved to; `tim3d.generate` makes such a volume.
 
     Raises
     ------
@@ -116,6 +120,7 @@ class DiffusionField(Iterated):
     phases: Phases | None = None
     spacing_nm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     share: float | None = None
+    guide: Guide | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (("planes", Planes), ("stored", Stored)):
@@ -195,6 +200,7 @@ class DiffusionField(Iterated):
             "device": self.device.split(":")[0],
             "threads": 1,
             "torch": torch_version(),
+            **({} if self.guide is None else {"guide": as_data(self.guide)}),
         }
 
     def reach(self, number: int) -> Triple:
@@ -213,15 +219,38 @@ class DiffusionField(Iterated):
 
     def advance(self, number: int, tile: Box, before: State, earlier: State | None) -> State:
         """State of a tile after an evaluation; see `Iterated.advance`."""
-        one, reach = self.process.evaluations()[number - 1], self.reach(number)
-        inner = tuple(slice(r, r + self.tile) for r in reach)
-        velocity = home(self).velocity(one.at, before, inner, self._axis(one))
+        one, velocity = self.process.evaluations()[number - 1], self.velocity(number, tile, before)
         fresh, back = (
             gathered(self, tile, partial(self._normals, draw)) if asked else None
             for draw, asked in zip((2 * number - 1, 2 * number), one.drawn, strict=True)
         )
-        state = np.asarray(before[(slice(None), *inner)], np.float32)
+        state = np.asarray(before[(slice(None), *self._inner(number))], np.float32)
         return moved(one, state, velocity, earlier, (fresh, back))
+
+    def velocity(self, number: int, tile: Box, before: State) -> Reals:
+        """Velocity of a tile, (channels, z, y, x)."""
+        one = self.process.evaluations()[number - 1]
+        return home(self).velocity(one.at, before, self._inner(number), self._axis(one))
+
+    def _inner(self, number: int) -> tuple[slice, ...]:
+        """Place of a tile in its window."""
+        return tuple(slice(r, r + self.tile) for r in self.reach(number))
+
+    def unguided(self) -> DiffusionField:
+        """Return the same field without a guide."""
+        return replace(self, guide=None)
+
+    def labels(self, box: Box) -> npt.NDArray[np.uint8]:
+        """Labels of a box of the volume; the last state of the whole domain is kept in memory.
+
+        Raises
+        ------
+        ArgumentError
+            If the volume is guided: a step then follows from all of it.
+        """
+        if self.guide is not None:
+            raise ArgumentError("a guided volume is made by tim3d.generate, not box by box")
+        return super(DiffusionField, self).labels(box)
 
     def _normals(self, draw: int, box: Box) -> Reals:
         noise = [self._noise(draw, channel).normals(box) for channel in range(self.channels)]

@@ -49,6 +49,16 @@ class Diffusion(Generator):
         "auto", "cpu", "cuda" or "cuda:1".
     periodic : bool
         Whether the volume is periodic.
+    target : mapping of name to float, optional
+        Values that the volume is guided to (default: none): ``phase_fraction`` of the first phase,
+        effective ``conductivity``.
+    conductivity : mapping of name to float, optional
+        Conductivity of both phases (needed by a target for it).
+    axis : {"z", "y", "x"}, optional
+        Axis along which a conductivity is meant (default: z).
+    scatter : mapping of name to float, optional
+        Natural scatter of the targets, their standard deviation between volumes of this size
+        (default: from the octants of an unguided volume, which is made before).
 
     Raises
     ------
@@ -71,6 +81,10 @@ class Diffusion(Generator):
     stored: Literal["float32", "float16"] = "float32"
     device: str = "auto"
     periodic: bool = False
+    target: Mapping[str, float] | None = None
+    conductivity: Mapping[str, float] | None = None
+    axis: Literal["z", "y", "x"] | None = None
+    scatter: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if len(self.paths) not in (1, 3):

@@ -14,6 +14,7 @@ from tim3d.kernels.generation.reverse_process import ReverseProcess
 from tim3d.models.common.device import choose_device
 from tim3d.models.diffusion.network_file import AXIS, LocalNetworkDescription, describe_network
 from tim3d.models.diffusion.reverse_field import DiffusionField, Planes, Section, Stored
+from tim3d.stages.generation.guide_options import chosen_guide
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,22 @@ class Asked(Protocol):
     def periodic(self) -> bool:
         """Whether the volume is periodic."""
 
+    @property
+    def target(self) -> Mapping[str, float] | None:
+        """Values to guide to."""
+
+    @property
+    def conductivity(self) -> Mapping[str, float] | None:
+        """Conductivity of both phases."""
+
+    @property
+    def axis(self) -> str | None:
+        """Axis of the flux."""
+
+    @property
+    def scatter(self) -> Mapping[str, float] | None:
+        """Natural scatter of targets."""
+
 
 def diffusion_field(asked: Asked, shape: Triple) -> DiffusionField:
     """Return the networks of files for a volume of a given shape.
@@ -87,6 +104,7 @@ def diffusion_field(asked: Asked, shape: Triple) -> DiffusionField:
     whole = max(one.spec.multiple for one in sections)
     halo = max(one.spec.halo for one in sections)
     domain = _domain(shape, whole, halo, asked.periodic)
+    share = _share(asked.fractions, first)
     field = DiffusionField(
         sections=sections,
         process=asked.process,
@@ -99,7 +117,8 @@ def diffusion_field(asked: Asked, shape: Triple) -> DiffusionField:
         device=device,
         phases=first.phases,
         spacing_nm=first.spacing_nm,
-        share=_share(asked.fractions, first),
+        share=share,
+        guide=chosen_guide(asked, first.phases, share, shape),
     )
     log.info("%s", summary(field))
     return field

@@ -29,6 +29,7 @@ from tim3d.typed import (
     ByName,
     Cell,
     ConditionValues,
+    Conductivities,
     Correlations,
     Edges,
     Fractions,
@@ -36,12 +37,14 @@ from tim3d.typed import (
     ModelFiles,
     Orientation,
     Shape,
+    Targets,
     VoxelSize,
 )
 
 OF_NETWORKS = ("weights", "precision", "tile", "device")
 OF_DIFFUSION = (
-    "weights", "steps", "sampler", "planes", "harmonise", "conditions", "fractions", "stored", "tile", "device"
+    "weights", "steps", "sampler", "planes", "harmonise", "conditions", "fractions", "stored", "tile", "device",
+    "target", "conductivity", "axis", "scatter",
 )  # fmt: skip
 KINDS = (*STRUCTURES, "network", "diffusion")
 
@@ -93,6 +96,10 @@ def generate(
     planes: Literal["mean", "alternating"] | None = None,
     harmonise: int | None = None,
     conditions: ConditionValues | None = None,
+    target: Targets | None = None,
+    conductivity: Conductivities | None = None,
+    axis: Literal["z", "y", "x"] | None = None,
+    scatter: Targets | None = None,
     stored: Literal["float32", "float16"] | None = None,
     precision: Literal["float32", "bfloat16", "float16"] | None = None,
     tile: int | None = None,
@@ -208,6 +215,17 @@ def generate(
     conditions : mapping of name to number or class, optional
         Of diffusion: conditions that the network was trained with (default: none is given). For
         example ``material=HPA,temperature=250``.
+    target : mapping of name to float, optional
+        Of diffusion of two phases: values that every step is guided to (default: none). They are
+        ``phase_fraction``, of the first phase, and ``conductivity``, the effective one along an
+        axis; what is reached is recorded.
+    conductivity : mapping of str to float, optional
+        Of diffusion: conductivity of both phases, 0 for an insulator (needed by a target for it).
+    axis : {"z", "y", "x"}, optional
+        Of diffusion: axis along which the flux of a target is driven (default: z).
+    scatter : mapping of name to float, optional
+        Of diffusion: standard deviation of each target between volumes of this size (default: from
+        the octants of an unguided volume, which is made before). A target is met within one.
     stored : {"float32", "float16"}, optional
         Of diffusion: type of the states that lie in the sample meanwhile (default: float32).
     precision : {"float32", "bfloat16", "float16"}, optional

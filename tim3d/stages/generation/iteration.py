@@ -350,6 +350,26 @@ def _warn_of_shift(shift: float, share: float) -> None:
         )
 
 
+def labels_of(states: States, cut: float, box: Box) -> np.ndarray:
+    """Labels of a box of the last state, which is read in slabs of the thickness of a tile.
+
+    Parameters
+    ----------
+    states : States
+        The states.
+    cut : float
+        Value at which the last one is cut.
+    box : Box
+        The box, within the volume.
+    """
+    generator, out = states.generator, np.empty(box.shape, np.uint8)
+    for z in range(box.start[0], box.stop[0], generator.tile_edge):
+        slab = Box((z, *box.start[1:]), (z + generator.tile_edge, *box.stop[1:])).clip(box)
+        last = states.read(generator.passes, slab)
+        out[slab.within(box).slices] = generator.finished(last, cut)
+    return out
+
+
 @dataclass(frozen=True, slots=True)
 class LastState(Generator):
     """Generator of the labels of a last state that lies in a sample."""
@@ -365,14 +385,9 @@ class LastState(Generator):
         return cls(States(sample, scratch_of(out), generator), generator.spacing_nm)
 
     def labels(self, box: Box) -> np.ndarray:
-        """Labels of a box; the state is read in slabs of the thickness of a tile."""
-        generator, out = self.states.generator, np.empty(box.shape, np.uint8)
+        """Labels of a box."""
         cut = store.node_attributes(self.states.sample, self.states.node)["cut"]
-        for z in range(box.start[0], box.stop[0], generator.tile_edge):
-            slab = Box((z, *box.start[1:]), (z + generator.tile_edge, *box.stop[1:])).clip(box)
-            last = self.states.read(generator.passes, slab)
-            out[slab.within(box).slices] = generator.finished(last, cut)
-        return out
+        return labels_of(self.states, cut, box)
 
     def block_bytes(self, core: Triple) -> int:
         """Bytes of the labels, and of a slab of the state while it is decoded."""

@@ -21,6 +21,7 @@ from tim3d.kernels.generation.iterated import Iterated
 from tim3d.lazy import xarray as xr
 from tim3d.sources.units import edges_given, refuse_mistyped
 from tim3d.stages.generation.growth import Growth, Stored
+from tim3d.stages.generation.guided_iteration import iteration
 from tim3d.stages.generation.iteration import Iteration, LastState
 from tim3d.stages.shared.awaited import cannot_plan, plan_awaiting
 from tim3d.stages.shared.field import (
@@ -282,7 +283,7 @@ def _generating(ask: Asked, options: Options, awaited: str = "") -> Generating:
     if isinstance(generator, Grown):
         before = Growth(ask.sample, first.name, generator, making.fingerprint, options)
     if isinstance(generator, Iterated):
-        before = Iteration(ask.sample, first.name, generator, making.fingerprint, options)
+        before = iteration(ask.sample, first, generator, making.fingerprint, options)
     return Generating(ask, generator, making, options, awaited, before)
 
 
