@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 
 from tim3d.errors import ArgumentError, CheckpointError, InputError, WriteError
+from tim3d.models.common.weights import read_weights
 from tim3d.models.segmentation import checkpoint
 from tim3d.models.segmentation.checkpoint import (
     Description,
@@ -104,6 +105,31 @@ def test_foreign_safetensors_and_missing_files_are_refused(tmp_path):
         load(tmp_path / "a.safetensors")
     with pytest.raises(InputError, match=r"none\.safetensors"):
         load(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("kind", "cure"),
+    [
+        ("segmentation", "import-network"),
+        ("generator", "import-generator"),
+        ("diffusion", ""),
+        ("translator", ""),
+    ],
+)
+def test_weights_of_another_program_are_sent_to_the_verb_that_imports_them(tmp_path, kind, cure):
+    """Files of torch.save, also of old ones, and plain safetensors; a text is not taken for one."""
+    weights = {"a": torch.zeros(3)}
+    torch.save(weights, tmp_path / "new.pt")
+    torch.save(weights, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    safetensors.torch.save_file(weights, tmp_path / "plain.safetensors")
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    for name in ("new.pt", "old.pt", "plain.safetensors", "t.csv"):
+        with pytest.raises(CheckpointError, match="is not a checkpoint of tim3d") as caught:
+            read_weights(tmp_path / name, kind)
+        assert (f"imported first: tim3d {cure}" in str(caught.value)) == bool(
+            cure and name != "t.csv"
+        )
+        assert str(caught.value).endswith(cure if cure and name != "t.csv" else "")
 
 
 def test_a_newer_schema_is_refused(tmp_path, model, monkeypatch):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -58,6 +58,7 @@ _MAKERS = {
     "diffusion": "tim3d train-diffusion",
     "cgan": "tim3d train-cgan",
 }
+_IMPORTS: dict[Kind, str] = {"segmentation": "import-network", "generator": "import-generator"}
 _MADE_BY = {kind: _MAKERS.get(kind, "tim3d train-generator") for kind in _USE}
 
 
@@ -110,7 +111,7 @@ def read_weights(path: str | Path, *kinds: Kind) -> Stored:
         If the file is missing, damaged, foreign or of another kind.
     """
     makers = " or ".join(_MADE_BY[kind] for kind in kinds)
-    data, metadata = _read(Path(path), makers)
+    data, metadata = _read(Path(path), kinds, makers)
     sha256 = _verified(Path(path), data, metadata)
     found = kind_of(metadata["tim3d"])
     if found not in kinds:
@@ -181,7 +182,7 @@ def _with_metadata(data: bytes, metadata: dict[str, str]) -> bytes:
     return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
-def _read(path: Path, makers: str) -> tuple[bytes, dict[str, str]]:
+def _read(path: Path, kinds: Sequence[Kind], makers: str) -> tuple[bytes, dict[str, str]]:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -194,8 +195,18 @@ def _read(path: Path, makers: str) -> tuple[bytes, dict[str, str]]:
         return data, {"sha256": str(metadata["sha256"]), "tim3d": str(metadata["tim3d"])}
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise CheckpointError(
-            f"{path} is not a checkpoint of tim3d, or its header is damaged; expected a file written by {makers}"
+            f"{path} is not a checkpoint of tim3d, or its header is damaged; expected a file written by "
+            f"{makers}{_cure(data, kinds)}"
         ) from error
+
+
+def _cure(data: bytes, kinds: Sequence[Kind]) -> str:
+    """Sentence that names the verb which imports a file of another program; empty for other files."""
+    verbs = [_IMPORTS[kind] for kind in kinds if kind in _IMPORTS]
+    is_foreign = data[:2] in (b"PK", b"\x80\x02") or data[8:9] == b"{"
+    if not (verbs and is_foreign):
+        return ""
+    return f". Weights of another program are imported first: tim3d {' or '.join(verbs)}"
 
 
 def _verified(path: Path, data: bytes, metadata: dict[str, str]) -> str:

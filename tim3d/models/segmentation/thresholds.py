@@ -39,11 +39,15 @@ class Thresholds(Segmenter):
         return self.cut
 
     def cut(self, grey: Array, place: Box) -> Maps:
-        """Classify slices; integers are looked up in a table of all values."""
+        """Classify slices; integers are compared with the first value of each class."""
         smooth, levels = blurred(grey, self.blur), list(self.levels)
         if grey.dtype.kind == "f":
             return {LABELS: classify(smooth, levels)}
-        return {LABELS: classify(np.arange(np.iinfo(grey.dtype).max + 1), levels)[smooth]}
+        labels = np.zeros(smooth.shape, np.uint8)
+        of_all = classify(np.arange(np.iinfo(grey.dtype).max + 1), levels)
+        for first in np.searchsorted(of_all, np.arange(1, int(of_all[-1]) + 1)):
+            labels += smooth >= int(first)
+        return {LABELS: labels}
 
     def description(self) -> dict[str, Any]:
         """Kind, levels and the method that found them."""

@@ -214,7 +214,7 @@ class Images:
         data = encoded(codes, suffix, palette=False, pixel_nm=(rows, columns))
         record = {
             "source": self.weights.name, "source_sha256": sha256, "pixel_nm": [rows, columns],
-            "pixels": {n: int((codes == code).sum()) for n, code in net.phases.items()},
+            "pixels": {n: int(np.count_nonzero(codes == code)) for n, code in net.phases.items()},
         }  # fmt: skip
         masks.add(_name(number), _name(number) + suffix, data, record)
 

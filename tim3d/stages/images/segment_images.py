@@ -330,7 +330,7 @@ class Segmenting:
             palette=question["values"] == "palette",
             pixel_nm=pixels.pixel_nm,
         )
-        counts = {n: int((codes == code).sum()) for n, code in self.masks.phases.items()}
+        counts = {n: int(np.count_nonzero(codes == code)) for n, code in self.masks.phases.items()}
         if empty := [n for n, count in counts.items() if not count]:
             log.warning(
                 "%s has no pixel of %s: look at it, and at thresholds, polarity and names",

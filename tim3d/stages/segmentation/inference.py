@@ -313,7 +313,9 @@ class SegmentWork:
         arrays, objects = outputs
         for name, values in reversed(list(zip(self.fields, arrays, strict=True))):
             store.write_block(self.sample, name, block.core, values, durable=self.durable)
-        voxels = {str(code): int((arrays[0] == code).sum()) for code in sorted(set(self.codes))}
+        voxels = {
+            str(code): int(np.count_nonzero(arrays[0] == code)) for code in sorted(set(self.codes))
+        }
         packed = {name: packed_objects(one) for name, one in objects.items()}
         return {"voxels": voxels, **({"objects": packed} if packed else {})}
 
