@@ -192,6 +192,20 @@ def test_what_is_dropped_follows_from_seed_place_and_pass(model: str) -> None:
         of(model, window=(2, 16, 24))
 
 
+def test_what_is_decoded_does_not_depend_on_the_place_in_the_window() -> None:
+    """A place of the features is 8 pixels, wherever it lies."""
+    from tim3d.models.segmentation.branched_erfnet import Decoder, Shape
+
+    torch.manual_seed(0)
+    decoder = Decoder(Shape(), 3).eval()
+    features = torch.randn(1, Shape().channels[2], 16, 18)
+    with torch.inference_mode():
+        whole, part = decoder(features), decoder(features[..., 1:, 2:])
+    assert whole.shape == (1, 3, 128, 144)
+    edge = slice(48, -48)
+    torch.testing.assert_close(part[..., edge, edge], whole[..., 8:, 16:][..., edge, edge])
+
+
 def test_the_published_weights_find_discs(tmp_path: Path) -> None:
     if not REAL:
         pytest.skip("TIM3D_BPARTIS names no seg-model.pt of imagedataextractor")
