@@ -187,6 +187,17 @@ variant("TIFF", "palette from black to white", "tifffile", values=V[:1])(
         path, V[0], photometric="palette", colormap=np.array([np.arange(256) * 257] * 3, np.uint16)
     )
 )
+for number, channel in enumerate(("red", "green", "blue")):
+    # One of 256 greys is a colour: which of the channels differs does not matter.
+    colours = np.array([np.arange(256) * 257] * 3, np.uint16)
+    colours[number, 200] = 7
+    variant(
+        "TIFF",
+        f"palette of greys and one {channel}",
+        "tifffile",
+        values=V[:1],
+        remark="numbers of the colours",
+    )(lambda path, colours=colours: tiff(path, V[0], photometric="palette", colormap=colours))
 variant("TIFF", "colour", "tifffile", refused="3 channels.*mkdir grey")(
     lambda path: tiff(path, np.stack([V[0]] * 3, -1), photometric="rgb")
 )

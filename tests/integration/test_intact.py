@@ -15,6 +15,7 @@ import tifffile
 import xarray as xr
 
 import tim3d
+from tests.soft import Soft
 from tim3d import Options, Phases
 from tim3d.cli import main
 from tim3d.engine import Ledger
@@ -286,6 +287,26 @@ def test_a_marked_block_whose_shard_is_gone_is_done_again(
     tim3d.segment(str(sample), method="fixed", thresholds=[100], phases=PHASES, options=resumed)
     kept = tim3d.open_field(str(finished), "phase").load()
     np.testing.assert_array_equal(tim3d.open_field(str(sample), "phase").values, kept.values)
+
+
+@pytest.mark.parametrize(
+    "lost", ["phase", "phase_entropy", "phase_probability_pore", "phase_probability_solid"]
+)
+def test_a_marked_block_is_done_again_whichever_of_its_fields_lost_a_shard(
+    lost: str, sample: Path
+) -> None:
+    """A pass that writes several fields has one marker for all of them."""
+    how: dict[str, Any] = {"segmenter": Soft(), "uncertainty": "views", "phases": PHASES}
+    blocks = {"progress": False, "block": (8, 16, 16)}
+    tim3d.segment(str(sample), **how, options=Options(**blocks, overwrite=True))
+    made = [one for one in store.fields(str(sample)) if one.startswith("phase")]
+    before = {one: tim3d.open_field(str(sample), one).values for one in made}
+    assert lost in made
+    store.update_node(str(sample), "phase", status="writing")
+    (sample / lost / "s0" / lost / "c/1/0/1").unlink()
+    tim3d.segment(str(sample), **how, options=Options(**blocks))
+    for one, values in before.items():
+        np.testing.assert_array_equal(tim3d.open_field(str(sample), one).values, values)
 
 
 def test_a_thin_last_block_whose_shard_is_gone_is_done_again(tmp_path: Path) -> None:

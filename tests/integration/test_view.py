@@ -28,6 +28,8 @@ from tim3d.cli.recipe import run_recipe
 from tim3d.colours import colours
 from tim3d.errors import ArgumentError, InputError, MissingExtraError, MissingFieldError
 from tim3d.kernels.morphology.mesh import is_closed, volume
+from tim3d.storage import store
+from tim3d.viewing.layers import layers as layers_of
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("neuroglancer") is None,
@@ -209,6 +211,16 @@ def test_a_sample_behind_a_url_is_served(tmp_path: Path) -> None:
         assert list(layers(shown)) == ["raw"]
         data = np.frombuffer(got(f"{source(shown, 'raw')}/0/0-64_0-64_0-12"), np.uint8)
     np.testing.assert_array_equal(data.reshape(12, 64, 64), grey()[:, :64, :64])
+
+
+@pytest.mark.parametrize("status", ["writing", "left"])
+def test_a_field_that_is_not_finished_is_not_shown(sample: str, status: str) -> None:
+    for name in ("phase", "component"):
+        store.update_node(sample, name, status=status)
+    shown = [one.name for one in layers_of(sample, ())]
+    assert shown == ["raw", "phase_geodesic_copper_z_up"]
+    with pytest.raises(MissingFieldError):
+        layers_of(sample, ("phase",))
 
 
 def test_an_outdated_field_is_left_out_with_a_word(

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from tim3d.kernels.morphology.boundary_bands import NONE, boundary_counts, half_widths, reach
 from tim3d.kernels.statistics.boundary_f1 import boundary_f1, boundary_f1_chance
+from tim3d.stages.shared.agreement import compared
 
 WHOLE = slice(None), slice(None)
 ranks = st.sampled_from([0, 1, 2, NONE])
@@ -102,3 +103,15 @@ def test_nothing_against_nothing_is_right_and_against_something_wrong():
     widths = half_widths(1.0, (1.0, 1.0))
     assert boundary_f1(boundary_counts(none, none, 2, widths, WHOLE)).tolist() == [1.0, 1.0]
     assert boundary_f1(boundary_counts(none, some, 2, widths, WHOLE)).tolist() == [0.0, 0.0]
+
+
+@given(planes, lengths, st.integers(0, 99))
+def test_what_is_found_where_there_is_no_truth_changes_nothing(pair, near, seed):
+    true, found = pair[0], np.where(pair[1] == NONE, 0, pair[1]).astype(np.uint8)
+    other = np.random.default_rng(seed).integers(0, 3, true.shape).astype(np.uint8)
+    widths = half_widths(*near)
+    one = compared(found, true, 3, widths, WHOLE)
+    two = compared(np.where(true == NONE, other, found), true, 3, widths, WHOLE)
+    assert one.confusion.tolist() == two.confusion.tolist()
+    assert one.boundary.tolist() == two.boundary.tolist()
+    assert one.confusion.sum() == (true != NONE).sum()

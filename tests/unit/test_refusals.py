@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,12 @@ from tim3d import Phases
 from tim3d.cli.main import main
 from tim3d.engine.clusters.tls import certificates
 from tim3d.errors import ArgumentError, InputError, MemoryPlanError, Tim3dError
+from tim3d.generators import GaussianField, Polycrystal, SpectralField, Spinodal, ThermalInterface
 from tim3d.grid import Grid
 from tim3d.kernels.conduction.conduction import conduct
-from tim3d.kernels.generation.packing import Grains, HardCore, Overlapping
+from tim3d.kernels.generation.packing import Grains, HardCore, Overlapping, Packed
+from tim3d.kernels.generation.plane_wave_field import LevelCut
+from tim3d.kernels.image.fibsem_simulation import SimulatedStack
 from tim3d.kernels.masks.structure_points import edge_regions
 from tim3d.kernels.morphology.triple_edges import triple_edges
 from tim3d.models.segmentation.checkpoint import Normalisation
@@ -30,7 +34,9 @@ from tim3d.models.segmentation.unet_3d import UNet3DSpec, steps_for
 from tim3d.models.surrogate.examples import Examples
 from tim3d.relating.formulas import derived
 from tim3d.relating.physics import check_roles
+from tim3d.stages.generation.volume import spacing_nm
 from tim3d.stages.shared.first_network import refuse_itself
+from tim3d.storage.schema import Field
 
 SIZE = {"z": 2.0, "y": 1.0, "x": 1.0}
 QUIET = tim3d.Options(progress=False)
@@ -197,6 +203,10 @@ VALUES: dict[str, tuple[str, Callable[[], Any]]] = {
         "do not go with 2 values",
         lambda: Examples(np.zeros((3, 1, 4, 4), np.float32), np.ones(2)),
     ),
+    "a packing of five": (
+        "holds 5 particles; 8 to",
+        lambda: Packed(SPHERES, 0.1, (10.0,) * 3, 0, (300.0,) * 3),
+    ),
     "images that nothing uses": ("and nothing else does", lambda: surrogate(images="grey")),
     "no images to adapt to": ("need a folder of real images", lambda: surrogate(adapt=["coral"])),
     "a batch of one": ("a batch 2 or more", lambda: surrogate(batch=1)),
@@ -300,3 +310,30 @@ def test_a_training_on_more_pixels_needs_as_much_more(
     # Of each pixel a row of features in float32 at least.
     assert two - one == pytest.approx(three - two, rel=0.1)
     assert two - one > 2 * 10**6 * 4 * 10
+
+
+Edges = tuple[float, float, float]
+# Whatever is made of voxels: from their edges along z, y, x.
+OF_VOXELS: dict[str, Callable[[Edges], object]] = {
+    "field": lambda h: Field("raw", (4, 4, 4), "uint8", h, (4, 4, 4), (4, 4, 4)),
+    "gaussian field": lambda h: GaussianField((50.0, 50.0, 50.0), h, 0),
+    "overlapping": lambda h: Overlapping(SPHERES, 0.3, h, 0),
+    "hard-core": lambda h: HardCore(SPHERES, 0.1, h, 0),
+    "packed": lambda h: Packed(SPHERES, 0.3, h, 0, (600.0, 600.0, 600.0)),
+    "polycrystal": lambda h: Polycrystal(200.0, h, 0, (64, 64, 64)),
+    "spinodal": lambda h: Spinodal((0.5, 0.5), (200.0, 200.0, 200.0), h, 0, (64, 64, 64)),
+    "spectral field": lambda h: SpectralField((0.0, 10.0), (1.0, 0.5), h, 0),
+    "interface": lambda h: ThermalInterface(SPHERES, 0.2, h, 0, 600.0, 100.0, (64, 64)),
+    "simulated": lambda h: SimulatedStack((4, 8, 8), h, LevelCut(0.4, 50.0, 0)),
+    "of a generator": lambda h: spacing_nm(dict(zip("zyx", h, strict=True))),
+}
+
+
+@pytest.mark.parametrize("name", OF_VOXELS)
+def test_an_edge_of_a_voxel_is_a_finite_length_above_0_along_every_axis(name: str) -> None:
+    OF_VOXELS[name]((10.0, 10.0, 10.0))
+    for axis in range(3):
+        for length in (0.0, -10.0, math.inf, math.nan):
+            edges = tuple(length if n == axis else 10.0 for n in range(3))
+            with pytest.raises((ArgumentError, InputError)):
+                OF_VOXELS[name](edges)  # type: ignore[arg-type]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
+import pkgutil
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tim3d import reporting
 from tim3d.errors import CheckpointError
 from tim3d.plotting import style, training_curves
 from tim3d.reporting import history, page
+from tim3d.reporting.html import PROVENANCE, SECTIONS
 from tim3d.reporting.results import relative_error
+from tim3d.reporting.section import Section
 
 
 def _image(figure: Figure) -> Image.Image:
@@ -120,3 +125,19 @@ def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
         history.training_summary(path)
     with pytest.raises(CheckpointError, match="cannot read"):
         history.training_summary(tmp_path / "none")
+
+
+def test_every_section_is_in_the_report() -> None:
+    """A section that a module of reports makes stands in the table, once."""
+    made = [
+        (f"{module.name}.{name}", value)
+        for module in pkgutil.iter_modules(reporting.__path__, "tim3d.reporting.")
+        for name, value in vars(importlib.import_module(module.name)).items()
+        if isinstance(value, Section)
+    ]
+    shown = [*SECTIONS, PROVENANCE]
+    assert len({id(one) for _, one in made}) > 15
+    assert not [name for name, one in made if not any(one is other for other in shown)]
+    assert len({id(one) for one in shown}) == len(shown)
+    titles = [one.title for one in shown]
+    assert len(set(titles)) == len(titles)

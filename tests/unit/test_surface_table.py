@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tim3d.reporting.surfaces import (
     KNOWN_ERRORS,
     RECOMMENDED,
     known_errors,
+    largest_difference,
     surface_table,
 )
 
@@ -72,3 +74,20 @@ def test_longer_voxels_have_the_error_of_longer_ones() -> None:
     assert [
         found and found[0] for found in map(known_errors, ((1, 1, 1), (21, 10, 10), (51, 10, 10)))
     ] == [1, 3, None]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "largest"),
+    [
+        ({"a": 1.0, "b": 4.0}, {"a": 2.0, "b": 3.0}, -0.5),
+        ({"a": 3.0, "b": 2.9}, {"a": 2.0, "b": 3.0}, 0.5),
+        ({"a": 1.0}, {"a": 2.0, "b": 3.0}, -0.5),
+        ({"a": 1.0, "b": 3.3}, {"a": 0.0, "b": 3.0}, 0.1),
+        ({"a": 1.0}, {"b": 3.0}, math.nan),
+    ],
+)
+def test_the_largest_difference_is_that_farthest_from_none_with_its_sign(
+    one: dict[str, float], other: dict[str, float], largest: float
+) -> None:
+    found = largest_difference(*(table.Line("", "", "", "nm-1", v) for v in (one, other)))
+    assert found == pytest.approx(largest, nan_ok=True)

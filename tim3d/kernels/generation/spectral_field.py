@@ -136,13 +136,10 @@ class SpectralField:
     def __post_init__(self) -> None:
         Noise(self.seed, period=self.period)  # raises if the seed is out of range
         steps = np.diff(self.distances_nm)
-        if (
-            len(steps) < 1
-            or self.distances_nm[0] != 0
-            or not steps.min() > 0
-            or not min(self.spacing_nm) > 0
-        ):
+        if len(steps) < 1 or self.distances_nm[0] != 0 or not steps.min() > 0:
             raise ArgumentError("the distances of a correlation must begin at 0 and rise")
+        if not all(0 < edge < math.inf for edge in self.spacing_nm):
+            raise ArgumentError(f"a voxel has edges {self.spacing_nm}; all three must be positive")
         if max(self.reach) > FARTHEST:
             raise ArgumentError(
                 f"the correlation reaches {self.range_nm:g} nm, {max(self.reach)} voxels; at most {FARTHEST} are "

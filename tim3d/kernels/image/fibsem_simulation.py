@@ -141,7 +141,7 @@ class SimulatedStack:
     microscope: Microscope = Microscope()
 
     def __post_init__(self) -> None:
-        if min(self.shape) < 1 or not min(self.spacing_nm) > 0:
+        if min(self.shape) < 1 or not all(0 < edge < math.inf for edge in self.spacing_nm):
             raise ArgumentError(
                 f"a stack needs positive sizes, got shape {self.shape} and spacing_nm {self.spacing_nm}"
             )
