@@ -1,6 +1,7 @@
 """The verb `likeness`: halves of one stack are alike, and each change is found by what should see it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, InputError
 from tim3d.plotting import crop_map_figure, crop_pairs_figure, grey_look_figure
 from tim3d.reporting.likeness import rows, says
+from tim3d.stages.imaging.adaptations import Stack
+from tim3d.stages.imaging.likeness import Comparing
 from tim3d.stages.inspection.checks import CHECKS
+from tim3d.storage import store
 
 pytest.importorskip("sklearn", reason="forests need scikit-learn: pip install 'tim3d[likeness]'")
 QUIET = tim3d.Options(progress=False)
@@ -189,6 +193,25 @@ def test_deep_grey_values_and_one_mode(tmp_path: Path) -> None:
             )[0]
         )
     )
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 7}, {"crop": 24}, {"count": 9}, {"relabellings": 150}, {"regions": 5}]
+)
+def test_every_number_decides_which_comparison_it_is(
+    pair: tuple[str, str], change: dict[str, int]
+) -> None:
+    """Before anything is compared: the hash of the question."""
+    usual: dict[str, Any] = {"crop": 32, "count": 12, "relabellings": 200, "regions": 6, "seed": 0}
+    stacks = [
+        Stack(url, store.complete_field(url, n))
+        for url, n in zip(pair, ("half", "raw"), strict=True)
+    ]
+    marks = [
+        Comparing((stacks[0],), stacks[1], **how).making("a").fingerprint
+        for how in (usual, usual, usual | change)
+    ]
+    assert marks[0] == marks[1] != marks[2]
 
 
 def test_bad_input_is_refused_before_work(pair: tuple[str, str], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from tests.micrographs import blobs, shades
 from tim3d.errors import ArgumentError, InputError
 from tim3d.phases import Phases
+from tim3d.relating.section_images import grey_image
 from tim3d.sources.grey_image import averaged, read_picture
 from tim3d.sources.labelled_image import read_micrograph
 
@@ -141,3 +142,13 @@ def test_an_image_that_is_one_grey_at_its_scale_is_refused(tmp_path):
 def test_what_is_no_length_is_refused_as_a_pixel_size(tmp_path, read, size):
     with pytest.raises(ArgumentError, match="one positive length in nm, or two for y, x"):
         read(written(tmp_path / "a.png", GREY), pixel_size=size)
+
+
+@pytest.mark.parametrize("size", [(4.0, 5.0), (5.0, 4.0), (6.2, 5.0), (5.0, 6.2), (2.5, 2.5)])
+def test_an_image_of_larger_or_smaller_pixels_is_not_taken_for_a_section(tmp_path, size):
+    """A network of 5 nm sees what is 5 nm, within a twentieth, along both axes."""
+    path = written(tmp_path / "a.png", GREY)
+    with pytest.raises(InputError, match="the network was trained on 5 x 5 nm"):
+        grey_image(path, (5.0, 5.0), size)
+    for near in ((5.0, 5.0), (5.2, 4.8)):
+        assert np.array_equal(grey_image(path, (5.0, 5.0), near), GREY)

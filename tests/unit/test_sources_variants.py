@@ -54,3 +54,28 @@ def test_the_table_of_the_documentation_is_this_one():
     text = DOCS.read_text()
     assert len(TABLE) > 60
     assert "\n".join(rows()) in text, "renew it: python -m tests.variants"
+
+
+ONE_OF_EACH = {v.kind: v for v in reversed(TABLE) if not v.refused}
+CHUNKED = {"HDF5", "VTK-HDF", "Imaris", "OME-Zarr", "N5"}
+
+
+@pytest.mark.parametrize("kind", ONE_OF_EACH)
+def test_what_does_not_belong_to_a_format_is_refused_and_not_left_unused(kind: str, tmp_path: Path):
+    variant = ONE_OF_EACH[kind]
+    for package in variant.needs:
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    spec = variant.write(tmp_path)
+    asked: dict[str, tuple[Any, str]] = {
+        "dataset": ("nothing", "--dataset nothing names an array|'nothing'|by its number"),
+        "shape": ((1, 1, 1), "--shape and --dtype describe a raw file|has 2880 bytes"),
+        "dtype": ("float64", "--shape and --dtype describe a raw file|has 2880 bytes"),
+        "missing_chunks": ("fill", "--missing-chunks is about"),
+    }
+    for name, (value, said) in asked.items():
+        if name == "missing_chunks" and kind in CHUNKED:
+            assert open_source(spec, **variant.options, missing_chunks=value).shape
+            continue
+        with pytest.raises(Tim3dError, match=said):
+            open_source(spec, **variant.options | {name: value})
