@@ -12,6 +12,7 @@ import xarray as xr
 from scipy import ndimage
 
 import tim3d
+from tests.traced import traced_peak
 from tim3d.corrections import Column, Correction, Crop, Measured, Stack
 
 
@@ -120,3 +121,11 @@ def test_a_table_is_written_edited_and_given_back(tmp_path: Path) -> None:
     Path(own).write_text("slice,offset\n0,1\n")
     with pytest.raises(tim3d.Tim3dError, match="one for each slice 0 to 22"):
         tim3d.prepare(sample, [Level(table=own)], out="own2", options=quiet)
+
+
+def test_what_a_correction_of_ones_own_may_hold_is_planned() -> None:
+    """Four arrays of 8 bytes for each voxel where it says nothing; this one holds fewer, of 4 bytes."""
+    grey = np.random.default_rng(0).integers(0, 255, (12, 64, 64)).astype(np.uint8)
+    stack, step, every = Stack(grey.shape, "uint8", (10.0, 10.0, 10.0)), Unsharp(), range(12)
+    peak = traced_peak(lambda: step.region(stack, grey, every, every), times=3)
+    assert 0.3 * step.working_bytes(grey.shape) < peak < step.working_bytes(grey.shape)

@@ -16,6 +16,7 @@ from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.morphology.planar import boundary_per_area
 from tim3d.phases import Phases
+from tim3d.plotting.conditions import TITLES
 
 TWO = Phases(pore=0, solid=255)
 FEW = {"phases": TWO, "draws": 30, "resamples": 50, "in_pixels": True}
@@ -91,6 +92,11 @@ def test_numbers_are_those_of_the_crops(table: Path) -> None:
         assert found[f"lineal_path_{side}"].sel(lag=4) == pytest.approx(
             np.mean(runs) / (2 * 28 * 32)
         )
+    for side in ("real", "generated"):
+        for end in ("", "_deviation"):
+            units = {name: found[f"{name}_{side}{end}"].attrs["units"] for name in TITLES}
+            assert units.pop("perimeter_per_area") == "pixel-1"
+            assert set(units.values()) == {"1"}
     error = np.abs(found["two_point_real"] - found["two_point_generated"]).mean()
     assert found["two_point_error"] == pytest.approx(float(error))
 

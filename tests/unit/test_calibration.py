@@ -71,3 +71,14 @@ def test_resamples_vary_as_new_voxels_would() -> None:
     drawn = resampled(one, fitted(one), weights(20, 400, 1, seed=0))
     spread = np.std([each.vector for each in drawn], axis=0)
     assert spread == pytest.approx(np.std(every, axis=0), rel=0.5)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("repeats", [1, 40])
+def test_probabilities_that_say_nothing_stay_as_they_are(classes: int, repeats: int) -> None:
+    """Even ones, each as often right as it says: no temperature fits better than another, and it stays 1."""
+    truth = np.tile(np.arange(classes), repeats)
+    shares = np.full((classes, len(truth)), 1 / classes)
+    found = fitted(Known(shares, truth, np.zeros(len(truth), np.int64), LEAST))
+    assert found.temperature == pytest.approx(1)
+    assert found.offsets == pytest.approx((0,) * classes)

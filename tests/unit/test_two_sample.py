@@ -94,3 +94,13 @@ def test_a_picture_follows_from_its_seed() -> None:
     found = embedded(values, 1)
     assert found.shape == (24, 2)
     assert np.array_equal(found, embedded(values, 1))
+
+
+@pytest.mark.parametrize("regions", [2, 4, 8, 12])
+def test_the_deviation_by_chance_is_that_of_mann_and_whitney_over_equal_folds(regions: int) -> None:
+    """In each fold as many regions of both samples; the mean of independent folds."""
+    found = classifier_auc(drawn(0, regions=regions), 0)
+    folds = min(4, regions)
+    each = regions // folds
+    variance = (2 * each + 1) / (12 * each * each)
+    assert found.chance_deviation == pytest.approx(np.sqrt(variance / folds))
