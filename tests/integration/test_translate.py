@@ -209,3 +209,14 @@ def test_structures_larger_than_a_crop_are_warned_of(
         tim3d.train_translator(sample, sample, tmp_path / f"{crop}.safetensors", **more)  # type: ignore[arg-type]
         said = [one.message for one in caplog.records if "hold one phase only" in one.message]
         assert [one[:4] for one in said] == (["75 %"] if share > 0.5 else [])
+
+
+def test_only_whole_numbers_of_grey_are_translated(pair: tuple[str, str], tmp_path: Path) -> None:
+    mine = pair[0]
+    raw = store.complete_field(mine, "raw")
+    np.save(tmp_path / "v.npy", tim3d.open_field(mine, "raw").values.astype(np.float32))
+    size = dict(zip("zyx", raw.spacing_nm, strict=True))
+    tim3d.ingest(tmp_path / "v.npy", mine, field="floats", voxel_size=size, options=QUIET)
+    for field, held in (("floats", "float32"), ("phase", "labels")):
+        with pytest.raises(ArgumentError, match=f"holds {held}; translate needs rendered grey"):
+            tim3d.translate(mine, tmp_path / "none.safetensors", field=field, options=QUIET)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -66,6 +66,31 @@ def ingested(folder: str | Path, labels: np.ndarray, spacing: Spacing, shard: Tr
         field="phase", phases=THREE, shard=shard, options=QUIET,
     )  # fmt: skip
     return f"{folder}/a.zarr"
+
+
+@given(st.floats(1.0, 30.0), st.floats(1.0, 30.0), st.integers(0, 2))
+@example(10.0, 10.001, 0)
+@example(10.0, 10.01, 1)
+@example(10.05, 10.0, 2)
+def test_the_edges_of_a_metric_are_those_of_the_voxel(one: float, two: float, axis: int) -> None:
+    """Also where they have no common measure: to seven digits."""
+    spacing = tuple(one if n == axis else two for n in range(3))
+    metric = metric_of(spacing)
+    edges = np.sqrt(metric.weights) * metric.unit
+    assert edges == pytest.approx(spacing, rel=1e-7)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_block_sees_as_far_as_its_farthest_voxel_needs(tmp_path: Path, turned: bool) -> None:
+    """Most of its voxels lie near another phase, and those of one end are nearest to one in the next block."""
+    labels = np.zeros((4, 16, 192), np.uint8)
+    labels[..., :89:2] = labels[..., 170::2] = 3
+    labels = labels[..., ::-1] if turned else labels
+    sample = ingested(tmp_path, labels, (1.0, 1.0, 1.0), (4, 16, 64))
+    few = tim3d.Options(progress=False, block=(4, 16, 64))
+    found = tim3d.distance(sample, options=few)
+    assert found.values.max() == 41
+    np.testing.assert_array_equal(found.values, by_scipy(labels, (1.0, 1.0, 1.0)))
 
 
 @given(SHAPES, WHOLE, st.integers(0, 99))

@@ -12,6 +12,7 @@ from tim3d.descriptors.in_memory import describe_array
 from tim3d.phases import Phases
 from tim3d.plotting import chord_figure, correlation_figure, curvature_figure
 from tim3d.plotting.correlations import endings
+from tim3d.plotting.style import colours
 
 MATERIAL = Material(Phases(pore=0, solid=1, filler=2), (12.0, 10.0, 8.0))
 
@@ -54,6 +55,29 @@ def test_chords_are_drawn_as_a_density_over_their_length(found: xr.Dataset) -> N
         assert np.sum(np.asarray(line.get_ydata()) * np.diff(places, prepend=0.0)) == pytest.approx(
             1
         )
+
+
+def test_each_axis_has_the_style_that_the_title_says_and_its_own_numbers(
+    found: xr.Dataset,
+) -> None:
+    path, chords = chord_figure(found).axes
+    assert path.get_title().endswith("— z, – – y, ··· x")
+    lines = iter(path.lines)
+    drawn = iter(chords.lines)
+    for phase, shade in colours(list(MATERIAL.phases)).items():
+        for axis, style, step in (("z", "-", 12.0), ("y", "--", 10.0), ("x", ":", 8.0)):
+            one = next(lines)
+            assert (one.get_linestyle(), one.get_color()) == (style, shade)
+            assert one.get_xdata() == pytest.approx(np.arange(10) * step)
+            along = found["lineal_path_lags_9"].sel(phase=phase, axis=axis)
+            assert one.get_ydata() == pytest.approx(along.values)
+            counts = found["chord_length_count_lags_9"].sel(phase=phase, axis=axis).values
+            if not counts.sum():
+                continue
+            one = next(drawn)
+            assert (one.get_linestyle(), one.get_color()) == (style, shade)
+            shares = np.asarray(one.get_ydata()) * np.diff(one.get_xdata(), prepend=0.0)
+            assert shares == pytest.approx(counts / counts.sum())
 
 
 def test_curvatures_are_drawn_by_phase_with_their_quadrants(found: xr.Dataset) -> None:
