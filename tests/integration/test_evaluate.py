@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,16 +111,24 @@ def test_the_baseline_otsu_is_made_of_the_grey_field_and_the_phases_of_the_truth
     tim3d.segment(url, method="fixed", thresholds=[80.0], phases=two, field="grey", options=QUIET)
     plan = tim3d.plan("evaluate", url, baseline="otsu", options=QUIET)
     assert [one.name for one in plan] == ["grey_histogram", "grey_otsu/s0", "evaluate"]
-    found = tim3d.evaluate(url, baseline="otsu", options=QUIET)
+    how: dict[str, Any] = {
+        "tolerance": 20, "resamples": 150, "level": 0.5, "run": 2, "seed": 3, "slices": slice(1, 9),
+    }  # fmt: skip
+    found = tim3d.evaluate(url, baseline="otsu", **how, options=QUIET)
     tim3d.segment(url, method="otsu", phases=two, field="grey", out="by_hand", options=QUIET)
-    by_hand = tim3d.evaluate(url, baseline="by_hand", options=QUIET)
+    by_hand = tim3d.evaluate(url, baseline="by_hand", **how, options=QUIET)
+    # What is asked for is handed on behind the making of the baseline.
+    for name, values in by_hand.data_vars.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=str(name))
+    for name in ("level", "resamples", "seed", "run", "tolerance_nm", "slices"):
+        assert str(found.attrs.get(name)) == str(by_hand.attrs.get(name))
     assert found.attrs["baseline_fields"] == ["grey_otsu"]
     assert (
         float(found.baseline_iou_macro)
         == float(by_hand.baseline_iou_macro)
         > float(found.iou_macro)
     )
-    assert tim3d.plan("evaluate", url, baseline="otsu", options=QUIET) == []
+    assert tim3d.plan("evaluate", url, baseline="otsu", **how, options=QUIET) == []
     for field, objects in (("truth", "true_objects"), ("phase", "objects")):
         tim3d.label(url, field=field, keep=True, component=objects, options=QUIET)
     with pytest.raises(ArgumentError, match="is of labels"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from scipy import ndimage
 import tim3d
 from tim3d.cli.main import main
 from tim3d.plotting.preparation import drift
+from tim3d.reporting.preparation import preparation_html
 
 QUIET = tim3d.Options(progress=False)
 
@@ -103,3 +106,24 @@ def test_steps_of_corrections_are_not_drawn_as_one_histogram(sample: str, tmp_pa
     drawn = {one.stem for one in (tmp_path / "figures").iterdir()}
     assert drawn
     assert not any("steps_histogram" in one for one in drawn)
+
+
+def test_the_table_of_the_steps_shows_the_numbers_that_are_kept(sample: str) -> None:
+    parts: Any = SimpleNamespace(sample=sample)
+    shown = "".join(map(str, preparation_html(parts, "prepared_steps")))
+    cells = [
+        re.findall(r"<t[dh][^>]*>([^<]*)</t[dh]>", row)
+        for row in re.findall(r"<tr>(.*?)</tr>", shown, re.DOTALL)
+    ]
+    found = tim3d.open_dataset(sample, "prepared_steps")
+    assert float(found["ends"][0]) > 0.1
+    for n in range(found.sizes["stage"]):
+        one = found.isel(stage=n)
+        changed, change = float(one["changed"]), float(one["change"])
+        expected = [
+            str(one["stage"].values), f"{float(one['mean']):.4g}", f"{float(one['deviation']):.3g}",
+            f"{100 * float(one['ends']):.3g} %",
+            "" if np.isnan(changed) else f"{100 * changed:.3g} %" if changed else "none",
+            "" if np.isnan(change) else f"{change:.3g}",
+        ]  # fmt: skip
+        assert expected in cells
