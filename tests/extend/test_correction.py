@@ -14,6 +14,8 @@ from scipy import ndimage
 import tim3d
 from tests.traced import traced_peak
 from tim3d.corrections import Column, Correction, Crop, Measured, Stack
+from tim3d.corrections.chain import Chain
+from tim3d.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -129,3 +131,34 @@ def test_what_a_correction_of_ones_own_may_hold_is_planned() -> None:
     stack, step, every = Stack(grey.shape, "uint8", (10.0, 10.0, 10.0)), Unsharp(), range(12)
     peak = traced_peak(lambda: step.region(stack, grey, every, every), times=3)
     assert 0.3 * step.working_bytes(grey.shape) < peak < step.working_bytes(grey.shape)
+
+
+@dataclass(frozen=True)
+class Careless(Correction):
+    """Returns what the chain does not expect."""
+
+    does: str = "nothing"
+
+    kind = "careless"
+
+    def correct(self, grey: np.ndarray, first: int) -> np.ndarray:
+        return grey
+
+    def region(self, stack: Stack, grey: np.ndarray, given: range, wanted: range) -> np.ndarray:
+        changes = {
+            "nothing": grey,
+            "fewer rows": grey[:, 1:],
+            "fewer slices": grey[1:],
+            "another type": grey.astype(np.float64),
+            "no number": np.where(grey > 99, np.nan, grey).astype(grey.dtype),
+        }
+        return changes[self.does]
+
+
+@pytest.mark.parametrize("does", ["fewer rows", "fewer slices", "another type", "no number"])
+def test_what_a_correction_should_not_return_is_refused(does: str) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (3, 8, 9)).astype(np.float32)
+    stack, every = Stack(grey.shape, "float32", (10.0, 10.0, 10.0)), range(3)
+    assert np.array_equal(Chain(stack, (Careless(),)).correct(grey, every, every), grey)
+    with pytest.raises(InputError, match="correction 'careless' returned"):
+        Chain(stack, (Careless(does),)).correct(grey, every, every)

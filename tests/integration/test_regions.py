@@ -117,6 +117,19 @@ def test_every_window_is_the_region_of_the_same_faces(sample: str) -> None:
     assert found.phase_fraction_y.dims == ("z_window", "x_window", "phase", "y")
 
 
+def test_what_is_of_the_whole_volume_does_not_stand_beside_windows(tmp_path: Path) -> None:
+    """Also where the windows fill the volume: each number there has a window."""
+    url = ingested(tmp_path, volume(SHAPE, seed=7), (6, 8, 9))
+    tim3d.measure(url, ["phase_fraction"], options=quiet())
+    tim3d.label(url, options=quiet())
+    pore = next(iter(PHASES))
+    whole = tim3d.describe(url, pore=[pore])
+    assert {"percolates", "open_porosity"} <= set(map(str, whole.data_vars))
+    found = tim3d.describe(url, pore=[pore], windows={"z": SPACING[0]}, options=quiet())
+    assert "porosity" in found
+    assert not [str(n) for n, v in found.data_vars.items() if "z_window" not in v.dims]
+
+
 def test_slabs_side_by_side_weigh_to_the_whole(sample: str) -> None:
     slabs = tim3d.describe(sample, ["specific_surface"], windows={"z": 3.0}, options=quiet())
     whole = tim3d.describe(sample, ["specific_surface"]).specific_surface

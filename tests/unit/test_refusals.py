@@ -36,6 +36,7 @@ from tim3d.relating.formulas import derived
 from tim3d.relating.physics import check_roles
 from tim3d.stages.generation.volume import spacing_nm
 from tim3d.stages.shared.first_network import refuse_itself
+from tim3d.stages.uncertainty.point_files import answers_in
 from tim3d.storage.schema import Field
 
 SIZE = {"z": 2.0, "y": 1.0, "x": 1.0}
@@ -337,3 +338,33 @@ def test_an_edge_of_a_voxel_is_a_finite_length_above_0_along_every_axis(name: st
             edges = tuple(length if n == axis else 10.0 for n in range(3))
             with pytest.raises((ArgumentError, InputError)):
                 OF_VOXELS[name](edges)  # type: ignore[arg-type]
+
+
+GOOD_ANSWER = {"point": "0", "z": "1", "y": "2", "x": "3", "image": "", "answer": "pore"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"answer": "pores"}, "line 3: 'pores' is none of the phases pore, solid"),
+        ({"z": "6"}, "line 3: voxel \\(6, 2, 3\\) lies outside of \\(6, 12, 14\\)"),
+        ({"y": "-1"}, "line 3: voxel"),
+        ({"x": "14"}, "line 3: voxel"),
+        ({"x": "3.5"}, "line 3: z, y, x are not whole numbers"),
+        ({"z": ""}, "line 3: z, y, x are not whole numbers"),
+    ],
+)
+def test_an_answer_that_cannot_be_is_refused_with_its_line(
+    tmp_path: Path, change: dict[str, str], said: str
+) -> None:
+    path = tmp_path / "points.csv"
+    for rows in ([GOOD_ANSWER], [GOOD_ANSWER, GOOD_ANSWER | change]):
+        with path.open("w", newline="") as table:
+            lines = csv.DictWriter(table, list(GOOD_ANSWER))
+            lines.writeheader()
+            lines.writerows(rows)
+        if len(rows) == 1:
+            assert [one.phase for one in answers_in(path, SHAPE, ["pore", "solid"])] == ["pore"]
+            continue
+        with pytest.raises(InputError, match=said):
+            answers_in(path, SHAPE, ["pore", "solid"])
