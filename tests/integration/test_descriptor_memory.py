@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,6 +14,8 @@ from tests.integration.test_regions import LABELLED, MATERIAL, WORDS, ingested
 from tests.traced import OBJECTS, traced_peak
 from tim3d.descriptors.base import inputs_of, partials_of
 from tim3d.descriptors.builtin import select, settled
+from tim3d.grid import Block
+from tim3d.stages.components.blocks import PairsWork
 from tim3d.stages.shared.partials import counting_pass
 from tim3d.stages.shared.percolating import through_bits
 from tim3d.storage import store
@@ -69,3 +74,30 @@ def test_bits_of_components_are_looked_up_in_a_byte_a_voxel() -> None:
     assert np.array_equal(found, np.bitwise_or.reduce(expected))
     assert traced_peak(lambda: through_bits(numbers, through), times=3) < numbers.size + OBJECTS
     assert not through_bits(numbers, ((), (), ())).any()
+
+
+def test_pairing_borders_of_blocks_needs_no_more_than_its_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The block in the middle reads its own borders and those of 13 neighbours, each voxel with its number."""
+    labels = (np.random.default_rng(0).random((96, 96, 96)) < 0.4).astype(np.uint8)
+    np.save(tmp_path / "v.npy", labels)
+    sample = str(tmp_path / "s.zarr")
+    size = dict.fromkeys("zyx", 5.0)
+    tim3d.ingest(
+        tmp_path / "v.npy", sample, voxel_size=size, field="phase", shard=(32, 32, 32),
+        phases=tim3d.Phases(pore=0, solid=1), options=quiet(),
+    )  # fmt: skip
+    needs: list[tuple[int, int]] = []
+    read, compute = PairsWork.read, PairsWork.compute
+
+    def traced(self: PairsWork, block: Block, inputs: Any) -> Any:
+        peak = traced_peak(lambda: compute(self, block, read(self, block)))
+        needs.append((peak, self.block_bytes(block.core.shape, block.read.shape)))
+        return compute(self, block, inputs)
+
+    monkeypatch.setattr(PairsWork, "compute", traced)
+    tim3d.label(sample, connectivity=26, options=quiet((32, 32, 32)))
+    assert len(needs) == 27
+    for peak, planned in needs:
+        assert peak < planned + 2**16  # a buffer of NumPy
