@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeAlias, get_args
@@ -72,9 +73,9 @@ class Curtain(InNanometres):
         check_length(self, "width_nm", across, "a slice across the stripes")
         check_length(self, "length_nm", along, "a slice along the stripes")
         check_stripes(*self._size(stack.spacing_nm), self._axis)
-        if self.rounds < 1 or not self.strength > 0:
+        if self.rounds < 1 or not 0 < self.strength < math.inf:
             raise ArgumentError(
-                f"curtain rounds={self.rounds},strength={self.strength}: both must be above 0"
+                f"curtain rounds={self.rounds},strength={self.strength}: both must be above 0, and finite"
             )
 
     def at(self, grey: Greys, spacing_nm: Spacing) -> Greys:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -78,8 +79,8 @@ def check_roles(roles: Mapping[str, str], bulk: float | None, contrast: float) -
     if not roles and (bulk is not None or contrast):
         name = "--contrast" if bulk is None else "--bulk"
         raise ArgumentError(f"{name} is used by --physics only: --physics density=COLUMN")
-    if bulk is not None and not bulk > 0:
-        raise ArgumentError(f"--bulk is {bulk:g}; a conductivity is above 0")
+    if bulk is not None and not 0 < bulk < math.inf:
+        raise ArgumentError(f"--bulk is {bulk:g}; a conductivity is above 0, and finite")
     if not 0 <= contrast <= 1:
         raise ArgumentError(
             f"--contrast is {contrast:g}: the conductivity of the other phase divided by that of "
