@@ -34,7 +34,7 @@ HALF = LEVELS // 2
 SOFT_CONTRAST = 1e-3
 # Steepness of soft shares when guidance begins and when it ends, and the time at which it begins. With 10 at the end
 # the slope is next to nothing but in voxels that the network has not decided: of a change of the conductivity by 30 %
-# that was asked for 43 % were reached, with 2 90 % (benchmarks/RESULTS.md).
+# that was asked for about half were reached, with 2 nine tenths (benchmarks/RESULTS.md).
 FIRST_STEEPNESS, LAST_STEEPNESS = 1.0, 2.0
 FIRST_TIME = 0.2
 # Steps are not guided in which all descriptors are so near, in natural scatters: half of what is promised.

@@ -29,6 +29,7 @@ from tim3d.kernels.conduction.warm_start import conduct_from
 from tim3d.kernels.generation.guidable import Guidable
 from tim3d.kernels.generation.guidance import (
     HALF,
+    LEVELS,
     NEAR,
     Guide,
     Move,
@@ -120,8 +121,10 @@ class GuidedIteration(Iteration):
             physics = Physics(dict(enumerate(self.guide.conductivities)))
             drive = physics.drive(self.guide.axis, self.spacing_nm)
             turned = turned_shape(shape, self.guide.axis)
-            # Codes and labels, the guess and its copy, the derivatives and their copy in the order z, y, x.
-            need += conduct_bytes(turned, drive, fields=1) + 16 * voxels
+            # Codes and labels, the guess and its copy, the derivatives and their copy in the order z, y, x; and what
+            # dissipates between two codes in each plane, twice.
+            tables = 2 * 8 * (LEVELS + 4) ** 2 * (turned[0] + 2)
+            need += conduct_bytes(turned, drive, fields=1) + 16 * voxels + tables
         return Plan(
             name=f"{self.out}: the volume as a whole",
             blocks=1,
