@@ -197,11 +197,11 @@ def drawn(asked: Asked, method: Method, seed: int) -> tuple[Path, float]:
     """Images of all conditions, their table, and the processor time of an image."""
     folder = asked.folder / f"{method.name}-{seed}"
     begun, rows = time.process_time(), []
-    for one in conditions():
+    for number, one in enumerate(conditions()):
         tim3d.generate_images(
             folder / "generator.safetensors", folder / one.name, shape=(asked.drawn, asked.drawn), count=asked.count,
-            conditions={"material": one.material, "temperature": one.temperature}, seed=seed, device="cpu",
-            progress=False,
+            conditions={"material": one.material, "temperature": one.temperature}, device="cpu", progress=False,
+            seed=100 * seed + number,  # other noise for each condition, or their errors would be alike
         )  # fmt: skip
         rows.append({
             "material": one.material, "temperature": one.temperature,

@@ -90,29 +90,57 @@ def test_the_score_is_that_of_crossings_and_pairs_counted_one_by_one() -> None:
     image, seen = blobs(48, 1.5, 0.4), np.stack([blobs(16, 1.5, 0.6, seed=n) for n in range(3)])
     target = target_of([image], 2, 16)
 
-    def of(images: np.ndarray, phase: int) -> tuple[list[float], float]:
-        mask = images == phase
+    def of(images: np.ndarray, phase: int) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs at each lag and changes, along columns and along rows."""
+        masks = [images == phase, (images == phase).swapaxes(1, 2)]
         pairs = [
-            np.concatenate([
-                (mask[:, lag:] & mask[:, : mask.shape[1] - lag]).mean((1, 2)),
-                (mask[:, :, lag:] & mask[:, :, : mask.shape[2] - lag]).mean((1, 2)),
-            ]).mean()
-            for lag in target.lags
-        ]  # fmt: skip
-        changes = [(mask[:, 1:] != mask[:, :-1]).mean(), (mask[:, :, 1:] != mask[:, :, :-1]).mean()]
-        return [float(v) for v in pairs], float(np.mean(changes))
+            [(m[:, lag:] & m[:, : m.shape[1] - lag]).mean() for lag in target.lags] for m in masks
+        ]
+        return np.array(pairs), np.array([(m[:, 1:] != m[:, :-1]).mean() for m in masks])
 
     wrong, rough = [], []
     for phase in (0, 1):
         (real, one), (drawn, other) = of(image[None], phase), of(seen, phase)
-        wrong.append(np.abs(np.subtract(drawn, real)))
-        rough.append(abs(other - one) / one)
+        wrong += list(np.abs(drawn - real.mean(0)))
+        rough += list(np.abs(other - one.mean()) / one.mean())
     found = target.errors_of_images(seen)
     assert found["fraction_error"] == pytest.approx(np.mean([w[0] for w in wrong]))
     assert found["s2_error"] == pytest.approx(np.mean([w[1:] for w in wrong]))
     assert found["surface_error"] == pytest.approx(np.mean(rough))
-    same = target.errors_of_images(image[None])
-    assert max(same.values()) < 1e-12
+    both = target_of([np.triu(image) + np.triu(image, 1).T], 2, 16)
+    assert max(both.errors_of_images((np.triu(image) + np.triu(image, 1).T)[None]).values()) < 1e-12
+
+
+def test_a_direction_that_images_have_is_an_error() -> None:
+    """Images that lie in one direction have the mean of both axes right."""
+    image = blobs(64, 2.0, 0.5)
+    target = target_of([image], 2, 32)
+    along = blobs(64, (1.0, 5.0), 0.5, seed=1)
+    flat = target.errors_of_images(np.stack([along] * 2))
+    mixed = target.errors_of_images(np.stack([along, along.T]))
+    assert flat["s2_error"] > mixed["s2_error"]
+    assert flat["surface_error"] > mixed["surface_error"]
+
+
+def test_real_windows_are_turned_and_generated_ones_reach_the_critic_as_they_are_made() -> None:
+    one = training(batch=32)
+    stripes = Examples(
+        [np.tile(np.arange(64) % 2, (64, 1)).astype(np.uint8)] * 2, one.examples.conditions
+    )
+    learner = cast(
+        ConditionalLearner, TrainingRun(replace(one, examples=stripes), "unused").learner
+    )
+    learner.net.register_forward_hook(
+        lambda _, given, made: torch.arange(float(made.shape[3])).expand_as(made)
+    )
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    learner.critic_loss.register_forward_pre_hook(lambda _, given: seen.append(given[:2]))
+    learner.critic_step(np.random.default_rng(0))
+    real, made_ = seen[0]
+    assert bool((made_.diff(dim=2) == 0).all())
+    assert bool((made_.diff(dim=3) == 1).all())
+    upright = (real.diff(dim=2) == 0).flatten(1).all(1)
+    assert 4 < int(upright.sum()) < 28
 
 
 def test_conditions_are_dropped_together_and_real_and_generated_windows_share_them() -> None:

@@ -95,10 +95,12 @@ class Target:
         return _errors(Lines(s2, np.mean([lines.crossings for lines in found], axis=0)), self.lines)
 
     def errors_of_images(self, images: Array) -> dict[str, float]:
-        """Errors, as `errors`, of images (n, rows, columns) of a material that is the same in all directions."""
-        lines = _lines(images, (1, 2), self.lines.s2.shape[1], self.lags)
-        found = Lines(lines.s2.mean(0, keepdims=True), lines.crossings.mean(0, keepdims=True))
-        return _errors(found, Lines(self.lines.s2[:1], self.lines.crossings[:1]))
+        """Errors, as `errors`, of images (n, rows, columns) of a material that is the same in all directions.
+
+        Rows and columns are compared apart, so that a direction that images have is an error.
+        """
+        found = _lines(images, (1, 2), self.lines.s2.shape[1], self.lags)
+        return _errors(found, Lines(self.lines.s2[:2], self.lines.crossings[:2]))
 
 
 def _errors(found: Lines, target: Lines) -> dict[str, float]:

@@ -3,8 +3,9 @@
 The critic learns high values of real windows and low ones of generated windows under the same
 conditions; the length of its gradient is held at 1 by a penalty, so that the difference of the means
 approximates the Wasserstein distance (WGAN-GP). The generator learns to make windows of high value.
-Both kinds of windows lie at random places, and are turned and mirrored at random where the material
-is the same in all directions, so that the critic cannot know real ones by heart.
+Both kinds of windows lie at random places, and real ones are turned and mirrored at random where the
+material is the same in all directions, so that the critic cannot know them by heart. Generated ones
+are not: turned at random, images that all lie in one direction would look like real ones.
 
 References
 ----------
@@ -169,38 +170,28 @@ class GeneratorLoss(nn.Module):
         self.generator = generator
         self._critics = (critic,)  # a tuple keeps it out of this module
 
-    def forward(self, asked: Asked, symmetric: bool, cast: Any) -> Tensor:
+    def forward(self, asked: Asked, cast: Any) -> Tensor:
         """Minus the mean value."""
         (critic,) = self._critics
         fixed = {name: p.detach() for name, p in critic.named_parameters()}
         with cast:
-            made = asked.windows(self.generator, symmetric)
+            made = asked.windows(self.generator)
             values: Tensor = functional_call(critic, fixed, (made, asked.condition))
         return -values.float().mean()
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Noise, conditions, place and orientations of generated windows."""
+    """Noise, conditions and place of generated windows."""
 
     latent: Tensor
     condition: Tensor
     first: int
     edge: int
-    turns: tuple[int, ...]
 
-    def windows(self, net: ConditionalGenerator, symmetric: bool) -> Tensor:
-        """The windows, each turned and mirrored if the material is the same in all directions."""
-        made = windows(net, self.latent, self.condition, self.first, self.edge)
-        if not symmetric:
-            return made
-        return torch.stack([_turned(one, turn) for one, turn in zip(made, self.turns, strict=True)])
-
-
-def _turned(image: Tensor, turn: int) -> Tensor:
-    """One of the 8 symmetries of a square, by number, of (channels, rows, columns)."""
-    turned = torch.rot90(image, turn % 4, (1, 2))
-    return turned.flip(2) if turn >= 4 else turned
+    def windows(self, net: ConditionalGenerator) -> Tensor:
+        """The windows, as the generator makes them."""
+        return windows(net, self.latent, self.condition, self.first, self.edge)
 
 
 class ConditionalLearner:
@@ -238,7 +229,7 @@ class ConditionalLearner:
         rng = np.random.default_rng([training.seed, NO_STEP])
         for number, target in zip(training.chosen, training.targets, strict=True):
             rows = np.repeat(training.judged.conditions[number : number + 1], JUDGED, 0)
-            made = self._asked(upload(rows, self.place.device), rng).windows(self.product, False)
+            made = self._asked(upload(rows, self.place.device), rng).windows(self.product)
             labels = decoded(made, len(training.description.phases)).cpu().numpy()
             found.append(target.errors_of_images(labels))
         record = {name: math.fsum(one[name] for one in found) / len(found) for name in found[0]}
@@ -252,7 +243,7 @@ class ConditionalLearner:
         real, condition = encoded(labels, len(about.phases)), self._dropped(inputs, rng)
         asked = self._asked(condition, rng)
         with torch.no_grad(), self._cast():
-            made = asked.windows(self.net, self.training.examples.symmetric).float()
+            made = asked.windows(self.net).float()
         share = upload(rng.random((len(real), 1, 1, 1), np.float32), self.place.device)
         self.critic_adam.zero_grad()
         loss, distance = self.critic_loss(
@@ -268,19 +259,19 @@ class ConditionalLearner:
         inputs = rows[rng.integers(len(rows), size=self.options.batch)]
         asked = self._asked(self._dropped(inputs, rng), rng)
         self.adam.zero_grad()
-        loss: Tensor = self.generator_loss(asked, self.training.examples.symmetric, self._cast())
+        loss: Tensor = self.generator_loss(asked, self._cast())
         loss.backward()  # type: ignore[no-untyped-call]
         self.adam.step()
         return loss.detach()
 
     def _asked(self, condition: Tensor, rng: np.random.Generator) -> Asked:
-        """Windows at a random place in a cell, of random noise and orientations."""
+        """Windows at a random place in a cell, of random noise."""
         spec, count, edge = self.training.description.spec, len(condition), self.options.crop
         first = int(rng.integers(spec.cell))
         low, high = spec.nodes(first, first + edge)
         shape = (count, spec.latent, high - low, high - low)
         latent = upload(rng.standard_normal(shape, np.float32), self.place.device)
-        return Asked(latent, condition, first, edge, tuple(rng.integers(8, size=count).tolist()))
+        return Asked(latent, condition, first, edge)
 
     def _dropped(self, inputs: np.ndarray, rng: np.random.Generator) -> Tensor:
         """Conditions, without all those of some windows."""
