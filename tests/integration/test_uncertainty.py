@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from itertools import combinations
 from pathlib import Path
 
@@ -118,9 +119,12 @@ def test_the_calibration_does_not_change_when_slices_are_turned(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("edge", [20.0, 30.0, 40.0])
-def test_windows_of_an_interval_lie_apart_by_their_edge(sample: str, edge: float) -> None:
+def test_windows_of_an_interval_lie_apart_by_their_edge(
+    sample: str, tmp_path: Path, edge: float
+) -> None:
     """Of slices in a row the first only."""
-    found = tim3d.calibrate(sample, truth="held", window=edge, out=f"of_{edge:g}", options=QUIET)
+    own = str(shutil.copytree(sample, tmp_path / "s.zarr"))
+    found = tim3d.calibrate(own, truth="held", window=edge, out="windows", options=QUIET)
     voxels = int(edge / 10)
     rows, columns = (len(range(0, n - voxels + 1, 2 * voxels)) for n in SHAPE[1:])
     firsts = sum(z - 1 not in HELD for z in HELD)
