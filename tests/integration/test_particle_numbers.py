@@ -111,6 +111,56 @@ def test_a_volume_with_numbers_is_another_making(tmp_path: Path) -> None:
         tim3d.generate(url, PACKED, shape=SHAPE, shard=(8, 16, 16), options=QUIET)
 
 
+def test_numbers_belong_to_the_labels_beside_which_they_were_written(tmp_path: Path) -> None:
+    url = generate(tmp_path, PACKED)
+    how: Any = {
+        "conductivity": {"matrix": 0.2, "filler": 30.0}, "interface": {"filler:filler": 1e7}, "options": QUIET,
+    }  # fmt: skip
+    other = Packed(GRAINS, 0.4, SPACING, 4, CELL)
+    again = tim3d.Options(progress=False, overwrite=True)
+    # They are not replaced by those of another field, even with --overwrite.
+    for options in (QUIET, again):
+        with pytest.raises(MixedRunError, match=r"'grain' too, .* belongs to 'phase'.*--particles"):
+            tim3d.generate(
+                url,
+                other,
+                shape=SHAPE,
+                out="other",
+                particles="grain",
+                shard=(8, 16, 16),
+                options=options,
+            )
+    assert "other" not in store.nodes(url)
+    tim3d.generate(
+        url, other, shape=SHAPE, out="other", particles="grain2", shard=(8, 16, 16), options=QUIET
+    )
+    with pytest.raises(ArgumentError, match="'grain2' were written beside 'other' and not beside"):
+        tim3d.solve(url, particles="grain2", **how)
+    with pytest.raises(ArgumentError, match="holds the phases matrix, filler"):
+        tim3d.solve(url, particles="phase", **how)
+    tim3d.solve(url, particles="grain", **how)
+    # Labels that are replaced without them leave them outdated.
+    tim3d.generate(url, other, shape=SHAPE, shard=(8, 16, 16), options=again)
+    with pytest.raises(MixedRunError, match=r"'grain' .* was made from another version of 'phase'"):
+        tim3d.solve(url, particles="grain", **how)
+
+
+def test_labels_whose_numbers_are_gone_are_not_complete(tmp_path: Path) -> None:
+    url = generate(tmp_path, PACKED)
+    generate(tmp_path, PACKED)
+    store.delete_node(url, "grain")
+    with pytest.raises(
+        MixedRunError, match=r"together with 'phase' .* it is not there.*--overwrite"
+    ):
+        generate(tmp_path, PACKED)
+
+
+@pytest.mark.parametrize("name", ["", 3, True, ["a"], b"x"])
+def test_a_name_of_numbers_is_a_text(tmp_path: Path, name: Any) -> None:
+    with pytest.raises(ArgumentError, match="it is the name of the field of their numbers"):
+        tim3d.generate(str(tmp_path / "a.zarr"), PACKED, shape=SHAPE, particles=name, options=QUIET)
+
+
 def test_a_cut_particle_is_one_for_a_periodic_solution(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -151,12 +151,12 @@ def partner_there(rule: str, name: str) -> str:
     >>> partner_there("truth_{number}", "slice_00012")
     'truth_00012'
     """
-    if "{number}" not in rule:
-        return partner(rule, name)
-    if rule.count("{number}") != 1 or "{name}" in rule or "/" in rule:
+    if rule.count("{name}") + rule.count("{number}") != 1 or "/" in rule:
         raise ArgumentError(
             f"the rule {rule!r} must hold {{name}} or {{number}} once, as in {{name}}_mask or truth_{{number}}"
         )
+    if "{name}" in rule:
+        return partner(rule, name)
     number = re.search(r"\d+$", name)
     if number is None:
         raise InputError(
@@ -199,7 +199,7 @@ def paired(
         cure = "" if len(missing) == len(found) else ", or leave these out: --accept-missing"
         raise InputError(
             f"no partner called {rule} for {_some(missing)} ({len(missing)} of {len(found)} images). Add the files, "
-            f"or give another rule{cure}"
+            f"or give another rule, as --names {{name}}_mask or --names truth_{{number}}{cure}"
         )
     return {name: (path, other) for name, (path, other) in found.items() if other is not None}
 

@@ -191,6 +191,23 @@ class Lattice:
         return int(seen.min()), int(seen.max()) + 1
 
 
+def check_windows(window: tuple[int, ...], halo: tuple[int, ...]) -> None:
+    """Raise `ArgumentError` unless edges and halo of windows in voxels leave something of a window.
+
+    >>> check_windows((64, 64), (8, 8))
+    """
+    edges = ",".join(map(str, window))
+    if min(window) < 1:
+        raise ArgumentError(f"--window {edges}: every edge is 1 voxel or more")
+    if min(halo) < 0:
+        raise ArgumentError(f"--halo {min(halo)}: a halo is 0 voxels or more")
+    if any(2 * h >= p for p, h in zip(window, halo, strict=True) if h):
+        raise ArgumentError(
+            f"a halo of {max(halo)} voxels on each side leaves nothing of windows of {edges}: --halo below half of the "
+            "shortest edge, or a larger --window"
+        )
+
+
 def crop_lattice(shape: Triple, window: Triple, halo: Triple, context: int = 0) -> Lattice:
     """Lattice of windows that keep only their inner part, without `halo`; these parts tile space.
 

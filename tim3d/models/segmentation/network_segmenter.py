@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -12,6 +13,7 @@ from tim3d.kernels.windows.lattice import (
     Array,
     Lattice,
     blend_lattice,
+    check_windows,
     crop_lattice,
     peak_bytes,
     require_phase,
@@ -24,6 +26,8 @@ from tim3d.models.segmentation.model_file import UNET
 from tim3d.models.segmentation.predictor import Predictor
 from tim3d.models.segmentation.segmenter import EXACT, LABELS, Map, Maps, Segmenter, opened
 from tim3d.models.segmentation.unet import UNetSpec
+
+log = logging.getLogger(__name__)
 
 PROBABILITY = Map(
     "probability", "probability of {} in 1/255", units="", dtype="uint8", per_class=True
@@ -199,7 +203,15 @@ def lattice_of(shape: Triple, spec: UNetSpec, how: Inference) -> Lattice:
             f"a network of slices sees windows y,x, not {how.window}: for example --window 512,512"
         )
     window, stride = (1, *how.window), spec.total_stride
+    check_windows(how.window, (how.halo or 0,) * 2)
     halo = _default_halo(how.window, stride) if how.halo is None else how.halo
+    whole = [-(-n // stride) * stride for n in shape[1:]]
+    if all(p > n for p, n in zip(how.window, whole, strict=True)):
+        log.warning(
+            "windows of %s are larger than slices of %s pixels, and what is beyond these is computed too: leave out "
+            "--window",
+            "x".join(map(str, how.window)), "x".join(map(str, shape[1:])),
+        )  # fmt: skip
     if how.mode == "blend":
         lattice = blend_lattice(shape, window, (0, 2 * halo, 2 * halo), spec.context)
     else:

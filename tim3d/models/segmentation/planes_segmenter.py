@@ -16,7 +16,14 @@ import numpy as np
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
-from tim3d.kernels.windows.lattice import Array, Lattice, blend_lattice, crop_lattice, require_phase
+from tim3d.kernels.windows.lattice import (
+    Array,
+    Lattice,
+    blend_lattice,
+    check_windows,
+    crop_lattice,
+    require_phase,
+)
 from tim3d.models.segmentation.batch import Room
 from tim3d.models.segmentation.checkpoint import Normalisation
 from tim3d.models.segmentation.dropout import Pass
@@ -223,6 +230,8 @@ def windows_across(name: str, shape: Triple, spec: UNetSpec, how: Inference) -> 
         raise ArgumentError(
             f"planes have windows of two edges, not {how.window}: for example --window 256,256"
         )
+    if how.window is not None:
+        check_windows(how.window, (how.halo or 0,) * 2)
     window = (1, *(how.window or (EDGE, EDGE)))
     stride = spec.total_stride
     edge = min(window[1:])

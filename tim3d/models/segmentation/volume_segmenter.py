@@ -7,7 +7,13 @@ from typing import ClassVar
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Triple, triple
-from tim3d.kernels.windows.lattice import Lattice, blend_lattice, crop_lattice, require_phase
+from tim3d.kernels.windows.lattice import (
+    Lattice,
+    blend_lattice,
+    check_windows,
+    crop_lattice,
+    require_phase,
+)
 from tim3d.models.segmentation.network_segmenter import Inference, NetworkSegmenter
 from tim3d.models.segmentation.segmenter import Segmenter
 from tim3d.models.segmentation.unet_3d import UNet3DSpec
@@ -50,6 +56,7 @@ def boxes_of(shape: Triple, spec: UNet3DSpec, how: Inference) -> Lattice:
     )
     if how.halo is None:
         window, halo = fitted(shape, window, halo, spec.strides)
+    check_windows(window, halo)
     if how.mode == "blend":
         lattice = blend_lattice(shape, window, triple(2 * h for h in halo))
     else:

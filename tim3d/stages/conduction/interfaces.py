@@ -190,7 +190,18 @@ def _check_particles(sample: str, labels: Field, name: str, physics: Physics) ->
             f"field {name!r} holds grey values of {found.dtype}; particles are numbered by integers, as those of "
             "tim3d label --keep, or of tim3d ingest --convert objects"
         )
+    if found.phases:
+        raise ArgumentError(
+            f"field {name!r} holds the phases {', '.join(found.phases)}; particles are numbered by integers, as those "
+            "of tim3d label --keep, or of tim3d generate --particles"
+        )
     refuse_unlike(sample, labels, found)
+    record = store.node_attributes(sample, name)
+    if record.get("beside", labels.name) != labels.name:
+        raise ArgumentError(
+            f"particles {name!r} were written beside {record['beside']!r} and not beside {labels.name!r}: give the "
+            "numbers of these labels, --particles FIELD"
+        )
 
 
 def warn_of_conductances(labels: Field, physics: Physics, units: str) -> None:

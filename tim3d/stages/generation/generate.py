@@ -106,7 +106,7 @@ def generate(
     device: str | None = None,
     periodic: bool = False,
     out: str | None = None,
-    particles: str = "",
+    particles: str | None = None,
     shard: Edges | None = None,
     options: Options = DEFAULTS,
 ) -> Task[xr.DataArray]:
@@ -241,7 +241,7 @@ def generate(
     out : str, optional
         Name of the field (default: phase; raw of a network of grey values, raw_red and so on of
         colours).
-    particles : str
+    particles : str, optional
         Of packed grains and an interface: name of a second field, the number of each voxel's
         particle (uint32, 0 between particles; default: it is not written). A particle that goes on
         across the faces of the volume has one number.

@@ -54,7 +54,7 @@ from tim3d.stages.generation.guided_passes import (
 from tim3d.stages.generation.iteration import Iteration, States, labels_of
 from tim3d.stages.shared.field import Options
 from tim3d.storage import store
-from tim3d.storage.schema import Field, Spacing
+from tim3d.storage.schema import AXES, Field, Spacing
 
 log = logging.getLogger(__name__)
 # Relative spread of the flux at which the soft medium is solved, and by how much the dissipation of all voxels may
@@ -262,7 +262,8 @@ class GuidedIteration(Iteration):
             longest = self.guide.strength * speed
             asked = {name: gain(one) * value for name, value in missed.items()}
             move = least_move(asked, scatter, products, voxels, longest)
-        log.info("time %.3f: %s", one.at, ", ".join(f"{n} {v:.6g}" for n, v in values.items()))
+        said = ", ".join(f"{self._called(name)} {value:.6g}" for name, value in values.items())
+        log.info("time %.3f: %s", one.at, said)
         return {
             "time": one.at, "values": values, "soft": soft, "certificate": certificate,
             "plain": move.plain, "heated": move.heated, "usual": move.usual, "cut": move.cut,
@@ -309,12 +310,25 @@ class GuidedIteration(Iteration):
         values, _ = self._judged(self.states, cut, octants=False)
         scatter = self._attributes()["natural"]["scatter"]
         for name, wanted in self.guide.targets.items():
+            log.info(
+                "%s %.6g, asked for %g ± %.3g",
+                self._called(name),
+                values[name],
+                wanted,
+                scatter[name],
+            )
             if abs(values[name] - wanted) > scatter[name]:
                 log.warning(
                     "%s %g was asked for and %.6g is reached: farther than a natural scatter, %.3g (docs/generate.md)",
-                    name, wanted, values[name], scatter[name],
+                    self._called(name), wanted, values[name], scatter[name],
                 )  # fmt: skip
         return values
+
+    def _called(self, name: str) -> str:
+        """Name of a target for messages: of which phase, or along which axis and in which unit."""
+        if name == "phase_fraction":
+            return f"fraction of {next(iter(self.generator.phases or ['the first phase']))}"
+        return f"conductivity along {AXES[self.guide.axis]}, in the unit of --conductivity,"
 
     def record(self) -> dict[str, Any]:
         """Record of the field: values asked for and reached, and the guided steps."""

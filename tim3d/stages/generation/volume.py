@@ -55,7 +55,7 @@ def generate(
     shape: Triple,
     voxel_size: Mapping[str, float] | None = None,
     out: str | None = None,
-    particles: str = "",
+    particles: str | None = None,
     shard: Triple | None = None,
     options: Options = DEFAULTS,
 ) -> Task[xr.DataArray]:
@@ -76,7 +76,7 @@ def generate(
         a warning.
     out : str, optional
         Name of the field (default phase; of grey values raw, of colours raw_red and so on).
-    particles : str
+    particles : str, optional
         Name of a second field, the number of each voxel's particle (uint32, 0 between particles;
         default: it is not written). A particle that goes on across the faces of the volume has one
         number. For generators that tell particles apart, such as Packed.
@@ -114,13 +114,17 @@ class Asked:
     voxel_size: Mapping[str, float] | None
     out: str | None
     shard: Triple | None
-    particles: str = ""
+    particles: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.generator, Generator):
             raise ArgumentError(
                 f"generate takes a generator, and {self.generator!r} is a {type(self.generator).__name__}; "
                 "tim3d.generators has them, for example Packed"
+            )
+        if self.particles is not None and not (isinstance(self.particles, str) and self.particles):
+            raise ArgumentError(
+                f"particles is {self.particles!r}: it is the name of the field of their numbers, as grain"
             )
         if min(self.shape) < 1:
             raise ArgumentError(
@@ -260,13 +264,14 @@ def _generating(ask: Asked, options: Options, awaited: str = "") -> Generating:
         verb="generate",
         field=first,
         siblings=tuple(others),
+        naming={ask.particles: "--particles"} if ask.particles else {},
         work=GenerateWork(
             ask.sample,
             generator.names(ask.out),
             makes,
             codes,
             options.durable,
-            ask.particles,
+            ask.particles or "",
             ask.shape,
         ),
         block=_block(generator, first),

@@ -90,6 +90,8 @@ class Options:
 
 
 DEFAULTS = Options()
+# Attribute of a sibling: the field beside which it was written.
+BESIDE = "beside"
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class Making:
     `inputs` and `parameters` decide the numbers; together with the name of the verb they form the
     fingerprint. `siblings` are fields that the same blocks also write, without a pyramid; without
     `pyramid` the field has none either.
+    `naming` are the options that name siblings, where that of the field does not.
     `other_grid` states that the field deliberately has another resolution than the other fields of
     the sample. `remarks` are recorded with the field and decide nothing.
     """
@@ -113,6 +116,7 @@ class Making:
     read_bytes: float = 1.0
     base_bytes: int = BASE_BYTES
     siblings: tuple[Field, ...] = ()
+    naming: Mapping[str, str] = attribute(default_factory=dict)
     other_grid: bool = False
     pyramid: bool = True
     remarks: Mapping[str, Any] = attribute(default_factory=dict)
@@ -161,6 +165,7 @@ def plan_field(sample: str, making: Making, options: Options) -> list[Plan]:
     _refuse_another(sample, making)
     there = _what_is_there(sample, making, options)
     if there == "complete":
+        _refuse_lost_siblings(sample, making)
         return []
     store.refuse_unwritable_sample(sample)
     if there == "nothing":
@@ -266,13 +271,37 @@ def _what_is_there(sample: str, making: Making, options: Options) -> str:
 
 
 def _refuse_other_siblings(sample: str, making: Making, options: Options) -> None:
-    """Refuse to replace a field that the same blocks would write, unless `overwrite` is set."""
-    for name in (one.name for one in making.siblings if not options.overwrite):
+    """Refuse to replace a field that the same blocks would write, unless `overwrite` is set.
+
+    One that was written beside another field is not replaced: that field would lose it.
+    """
+    for name in (one.name for one in making.siblings):
         record = _record(sample, name)
-        if record and record.get("fingerprint") != making.fingerprint:
+        if not record or record.get("fingerprint") == making.fingerprint:
+            continue
+        first = record.get(BESIDE, making.field.name)
+        if first == making.field.name and options.overwrite:
+            continue
+        another = f"{making.naming.get(name) or _naming(making)} another-name"
+        if first != making.field.name:
             raise MixedRunError(
-                f"{making.verb} writes the field {name!r} too, and {sample} has another one of that name. "
-                f"Replace it with --overwrite, or keep both: {_naming(making)} another-name"
+                f"{making.verb} writes the field {name!r} too, and that of {sample} belongs to {first!r}. Keep both: "
+                f"{another}"
+            )
+        raise MixedRunError(
+            f"{making.verb} writes the field {name!r} too, and {sample} has another one of that name. "
+            f"Replace it with --overwrite, or keep both: {another}"
+        )
+
+
+def _refuse_lost_siblings(sample: str, making: Making) -> None:
+    """Refuse a complete field whose siblings are gone, or those of another making."""
+    for name in (one.name for one in making.siblings):
+        if _record(sample, name).get("fingerprint") != making.fingerprint:
+            seen = "another one has its place" if _record(sample, name) else "it is not there"
+            raise MixedRunError(
+                f"{making.verb} made {name!r} together with {making.field.name!r} in {sample}, and {seen}. Make both "
+                "again: --overwrite"
             )
 
 
@@ -369,9 +398,12 @@ def _create(sample: str, making: Making, factors: list[Triple]) -> None:
     record |= {} if making.pyramid else {"intermediate": True}
     record |= dict(making.remarks)
     sample_image.show(sample, without=[made.name for made in (making.field, *making.siblings)])
+    # What was written beside a field is outdated when the field is replaced without it.
+    inputs = {**making.inputs, making.field.name: making.fingerprint}
     for sibling in making.siblings:
         store.delete_node(sample, sibling.name)
-        store.create_field(sample, sibling, record)
+        beside = {**record, "inputs": inputs, BESIDE: making.field.name}
+        store.create_field(sample, sibling, beside)
     store.delete_node(sample, making.field.name)
     store.create_field(sample, making.field, record, factors)
 
