@@ -117,7 +117,7 @@ def soft_codes(estimate: Reals, steep: float) -> Codes:
     """Codes of the soft shares of the second phase; a label is 1 from `HALF` on.
 
     >>> soft_codes(np.float32([-9, -0.01, 0, 9]), 2.0).tolist()
-    [0, 124, 126, 251]
+    [0, 123, 126, 251]
     """
     share = 1 / (1 + np.exp(-2 * steep * np.asarray(estimate, np.float64)))
     return np.floor((LEVELS - 1) * share + 0.5).astype(np.uint8)
@@ -289,8 +289,8 @@ def least_move(
     cut = min(1.0, longest / length) if length > 0 else 1.0
     weights = dict(zip(names, -cut * solved / scale / voxels, strict=True))
     return Move(
-        -weights.get("phase_fraction", 0.0) + 0.0,
-        weights.get("conductivity", 0.0) + 0.0,
+        float(-weights.get("phase_fraction", 0.0)) + 0.0,
+        float(weights.get("conductivity", 0.0)) + 0.0,
         found.usual,
         cut,
     )

@@ -39,8 +39,8 @@ class ConditionalSpec:
     Examples
     --------
     >>> spec = ConditionalSpec(1, 4)
-    >>> spec.cell, spec.nodes(0, 64), spec.pixels(-3, 7)
-    (16, (-3, 7), (-1, 65))
+    >>> spec.cell, spec.nodes(0, 64), spec.pixels(-7, 21)
+    (4, (-7, 21), (-2, 64))
     """
 
     channels: int
