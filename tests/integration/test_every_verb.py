@@ -321,7 +321,7 @@ FILES |= {
         {"folder": "stack/truth", "phases": TWO, "in_pixels": True, "csv": "table.csv"}, makes="table.csv"
     ),
     "evaluate_images": Row(
-        {"folder": "stack/truth", "truth": "stack/truth", "phases": TWO, "csv": "scores.csv"}, makes="scores.csv"
+        {"folder": "stack/truth", "truth": "second/truth", "phases": TWO, "csv": "scores.csv"}, makes="scores.csv"
     ),
     "fidelity_images": Row(
         {
