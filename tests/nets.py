@@ -20,6 +20,7 @@ def tiny_checkpoint(
     norm: Literal["batch", "instance"] = "batch",
     slices: int = 1,
     seed: int = 5,
+    training: dict[str, Any] | None = None,
 ) -> Path:
     """An untrained U-Net of total stride 4 whose running statistics are not trivial."""
     torch.manual_seed(seed)
@@ -29,7 +30,7 @@ def tiny_checkpoint(
     with torch.no_grad():
         net(torch.randn(4, slices, 32, 32))
     description = Description(
-        spec, Normalisation("volume", (120.0,), (40.0,)), (20.0, 5.0, 5.0), {"seed": 5}
+        spec, Normalisation("volume", (120.0,), (40.0,)), (20.0, 5.0, 5.0), training or {"seed": 5}
     )
     save(path, net.eval(), description)
     return path

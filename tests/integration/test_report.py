@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import itertools
-import json
 import math
 import re
 import shlex
@@ -22,6 +21,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 import tim3d
+from tests.nets import tiny_checkpoint
 from tim3d.cli.main import main
 from tim3d.errors import ArgumentError, CheckpointError, InputError, MissingFieldError
 from tim3d.grid import Box
@@ -98,11 +98,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"epoch": n, "loss": 1 / n, "val_loss": 1.2 / n, "val_iou": 1 - 0.5 / n}
         for n in range(1, 5)
     ]
-    header = {"__metadata__": {"tim3d": json.dumps({"training": {"seed": 7, "history": history}})}}
-    text = json.dumps(header).encode()
     path = tmp_path_factory.mktemp("model") / "unet.safetensors"
-    path.write_bytes(len(text).to_bytes(8, "little") + text)
-    return path
+    return tiny_checkpoint(path, training={"seed": 7, "history": history})
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +281,11 @@ def test_bad_names_are_one_clear_error_and_no_file(sample: str, tmp_path: Path) 
         report(sample, out, raw="none", field="none")
     with pytest.raises(CheckpointError, match="cannot read"):
         report(sample, out, model=tmp_path / "none.safetensors")
+    # Only the head of the file is shown, and one changed digit of it is found.
+    changed = tiny_checkpoint(tmp_path / "changed.safetensors", training={"seed": 7})
+    changed.write_bytes(changed.read_bytes().replace(b'seed\\":7', b'seed\\":8', 1))
+    with pytest.raises(CheckpointError, match="is damaged: its SHA-256"):
+        report(sample, out, model=changed)
     with pytest.raises(InputError, match="no sample"):
         report(str(tmp_path / "none.zarr"), out)
     with pytest.raises(ArgumentError, match="holds no labels"):

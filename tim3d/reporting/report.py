@@ -150,14 +150,20 @@ class Reporting:
 
     def plans(self) -> list[Plan | Outline]:
         """Plans of the pass that compares voxel by voxel, unless complete, and of the file."""
-        if self.model is not None and not expected("network", str(self.model)):
+        if not expected("network", str(self.model)):
+            self._check_model()
+        return [*self._comparing(), Outline("report", f"writes {self.target}")]
+
+    def _check_model(self) -> None:
+        """Raise `CheckpointError` if the file of the model is damaged: the section reads its head only."""
+        if self.model is not None:
             from tim3d.models.segmentation import checkpoint
 
             checkpoint.describe(self.model)
-        return [*self._comparing(), Outline("report", f"writes {self.target}")]
 
     def run(self) -> Path:
         """Write the file atomically."""
+        self._check_model()
         from tim3d.reporting import (
             html,
             section,
