@@ -12,9 +12,9 @@ from torch import nn
 
 from tim3d.grid import Box
 from tim3d.kernels.generation.iterated import gathered
+from tim3d.models.common.conditioned_network import Condition
 from tim3d.models.diffusion.local_network import LocalNetwork
 from tim3d.models.diffusion.network_file import (
-    Condition,
     LocalNetworkDescription,
     load_network,
     save_network,

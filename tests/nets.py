@@ -120,9 +120,9 @@ def untrained_translator(path: Path, scale: float = 1.0, added: float = 0.0) -> 
 
 def untrained_diffusion(path: Path, seed: int = 0, **changes: Any) -> None:
     """Write a local network of images of pores (0) and solid (7) of two materials at 200 to 300 degrees."""
+    from tim3d.models.common.conditioned_network import Condition
     from tim3d.models.diffusion.local_network import LocalNetwork
     from tim3d.models.diffusion.network_file import (
-        Condition,
         LocalNetworkDescription,
         save_network,
     )
@@ -148,10 +148,10 @@ def untrained_diffusion(path: Path, seed: int = 0, **changes: Any) -> None:
 
 def untrained_cgan(path: Path, seed: int = 0) -> None:
     """Write a conditional generator of pores (0) and solid (7) of two materials at 200 to 300 degrees."""
+    from tim3d.models.common.conditioned_network import Condition
     from tim3d.models.conditional.network_file import ConditionalDescription, save_conditional
     from tim3d.models.conditional.network_spec import ConditionalSpec
     from tim3d.models.conditional.networks import ConditionalGenerator
-    from tim3d.models.diffusion.network_file import Condition
     from tim3d.phases import Phases
 
     torch.manual_seed(seed)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tests.nets import untrained_cgan
 from tim3d.errors import ArgumentError, CheckpointError
+from tim3d.models.common.conditioned_network import Condition
 from tim3d.models.conditional.images import made, noise_at, windows
 from tim3d.models.conditional.network_file import (
     ConditionalDescription,
@@ -23,7 +24,6 @@ from tim3d.models.conditional.network_file import (
 )
 from tim3d.models.conditional.network_spec import ConditionalSpec, CriticSpec
 from tim3d.models.conditional.networks import ConditionalGenerator, ProjectionCritic
-from tim3d.models.diffusion.network_file import Condition
 from tim3d.phases import Phases
 
 SPECS = [
@@ -199,9 +199,9 @@ def test_phases_and_conditions_must_fit_the_layers() -> None:
     heat, two = Condition("heat", lowest=1.0, highest=2.0), Phases(pore=0, solid=1)
     spec = ConditionalSpec(1, 1, (4, 6))
     assert ConditionalDescription(spec, (1.0, 1.0, 1.0), two, (heat,)).inputs({"heat": 2}) == (1,)
-    with pytest.raises(ArgumentError, match="do not fit a network of 1 channels and 1 inputs"):
+    with pytest.raises(ArgumentError, match="conditions have 0 inputs, and the network has 1"):
         ConditionalDescription(spec, (1.0, 1.0, 1.0), two, ())
-    with pytest.raises(ArgumentError, match="do not fit"):
+    with pytest.raises(ArgumentError, match="3 phases have 3 channels, and the network has 1"):
         ConditionalDescription(spec, (1.0, 1.0, 1.0), Phases(a=0, b=1, c=2), (heat,))
     with pytest.raises(ArgumentError, match="positive lengths"):
         ConditionalDescription(spec, (1.0, 0.0, 1.0), two, (heat,))

@@ -14,6 +14,7 @@ from tests.micrographs import blobs
 from tests.trainings import Changed, KilledError, killed_in
 from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.statistics.generator_score import target_of
+from tim3d.models.common.conditioned_network import Condition
 from tim3d.models.common.determinism import cpu_threads
 from tim3d.models.common.training_run import Schedule, TrainingRun, carry_out
 from tim3d.models.conditional.images import made
@@ -23,7 +24,6 @@ from tim3d.models.conditional.networks import ConditionalGenerator
 from tim3d.models.conditional.training import ConditionalLearner, ConditionalTraining
 from tim3d.models.conditional.training_options import ConditionalOptions
 from tim3d.models.diffusion.examples import Examples
-from tim3d.models.diffusion.network_file import Condition
 from tim3d.phases import Phases
 
 TWO = Phases(pore=0, solid=1)
@@ -170,7 +170,7 @@ def test_the_critic_learns_nothing_from_a_step_of_the_generator() -> None:
     [
         ({"crop": 128}, InputError, "the shortest edge is 64, and training sees 128"),
         ({"crop": 3}, ArgumentError, "below 4, the least that a critic of 2 widths sees"),
-        ({"critic_steps": 0}, ArgumentError, "critic_steps 0"),
+        ({"critic_steps": 0}, ArgumentError, "critic_steps is 0"),
         ({"learning_rate": 0.0}, ArgumentError, "learning_rate 0"),
         ({"average": 1.0}, ArgumentError, "average 1"),
         ({"dropout": 1.0}, ArgumentError, "dropout 1"),

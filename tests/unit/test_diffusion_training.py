@@ -15,13 +15,14 @@ from torch import Tensor
 from tests.micrographs import blobs
 from tests.trainings import Changed, KilledError, killed_in
 from tim3d.errors import ArgumentError, InputError
+from tim3d.models.common.conditioned_network import Condition
 from tim3d.models.common.determinism import cpu_threads
 from tim3d.models.common.training_run import Schedule, TrainingRun, carry_out
 from tim3d.models.diffusion.drawing import Drawing
 from tim3d.models.diffusion.examples import Examples, turned
 from tim3d.models.diffusion.images import drawn, first_state, followed
 from tim3d.models.diffusion.local_network import LocalNetwork
-from tim3d.models.diffusion.network_file import Condition, LocalNetworkDescription, load_network
+from tim3d.models.diffusion.network_file import LocalNetworkDescription, load_network
 from tim3d.models.diffusion.network_spec import LocalNetworkSpec, Objective
 from tim3d.models.diffusion.objectives import PATHS, position, shares, velocity
 from tim3d.models.diffusion.training import DiffusionLearner, DiffusionTraining

@@ -58,6 +58,7 @@ from tim3d.verbs import VERBS
 pytest.importorskip(
     "torch", reason="losses and changes of crops need torch: pip install 'tim3d[seg]'"
 )
+from tim3d.models.common.conditioned_options import ConditionedOptions
 from tim3d.models.common.training_run import Schedule
 from tim3d.models.conditional.network_spec import ConditionalSpec, CriticSpec
 from tim3d.models.conditional.training_options import ConditionalOptions
@@ -122,7 +123,7 @@ OTHERS: list[Any] = [
     Imaging({"pore": 60.0, "solid": 160.0}),
     RoughSurface(30.0, 0.8, 640.0, 80.0, (10.0, 20.0), (128, 64), seed=1),
     SurrogateOptions(), TranslatorOptions(), DiffusionOptions(), AdversarialOptions(), TuningOptions(),
-    ConditionalOptions(), ConditionalSpec(1, 4), CriticSpec(1, 4),
+    ConditionedOptions(), ConditionalOptions(), ConditionalSpec(1, 4), CriticSpec(1, 4),
     UNetSpec(("a", "b")), UNet3DSpec(("a", "b")), LocalNetworkSpec(2, 2, (8,)), LocalThreshold(("a", "b")),
     BPartIS("weights", "", (1, 64, 64)), Drawing(), Schedule(100), ReverseProcess(),
     Voting(100.0, (1, 2, 2)), Resampling(0, 0.95, 0), Look({0: 40.0, 1: 90.0}), Microscope(),

@@ -16,16 +16,15 @@ import torch
 from torch import nn
 
 from tim3d.errors import ArgumentError, CheckpointError
+from tim3d.models.common.conditioned_network import Condition, state_channels
 from tim3d.models.common.weights import write_weights
 from tim3d.models.diffusion.encoding import decoded, encoded
 from tim3d.models.diffusion.local_network import LocalNetwork, doubled, shuffled, unshuffled
 from tim3d.models.diffusion.network_file import (
-    Condition,
     LocalNetworkDescription,
     describe_network,
     load_network,
     save_network,
-    state_channels,
 )
 from tim3d.models.diffusion.network_spec import LocalNetworkSpec
 from tim3d.phases import Phases

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tim3d.models.diffusion.network_file import state_channels
+from tim3d.models.common.conditioned_network import state_channels
 
 
 def encoded(values: Tensor, phases: int) -> Tensor:

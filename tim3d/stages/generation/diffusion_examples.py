@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +13,9 @@ import numpy.typing as npt
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Box, Triple, triple
+from tim3d.models.common.conditioned_network import Condition
 from tim3d.models.diffusion.examples import Examples, Voxels
-from tim3d.models.diffusion.network_file import AXES, AXIS, Condition
+from tim3d.models.diffusion.network_file import AXES, AXIS
 from tim3d.phases import Phases
 from tim3d.sources.table_rows import read_table
 from tim3d.stages.generation.training_images import HELD_OUT, Micrographs, read_micrographs, split
@@ -62,6 +64,11 @@ class Material:
     def dimensions(self) -> int:
         """2 for images, 3 for a volume."""
         return len(self.values[0].shape)
+
+    @property
+    def voxels(self) -> int:
+        """Number of voxels of all arrays."""
+        return sum(math.prod(one.shape) for one in self.values)
 
     @property
     def labels(self) -> int:

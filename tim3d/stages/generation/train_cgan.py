@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from tim3d.forecast import will_exist
+from tim3d.models.common.conditioned_network import state_channels
 from tim3d.models.conditional.network_spec import ConditionalSpec, CriticSpec
 from tim3d.models.conditional.training_options import ConditionalOptions
-from tim3d.models.diffusion.network_file import state_channels
 from tim3d.phases import Phases
 from tim3d.stages.generation.diffusion_examples import of_table
 from tim3d.stages.generation.training_images import Look
@@ -146,7 +146,7 @@ def train_cgan(
     from tim3d.stages.generation.training_folder import TrainingFolder
 
     options = ConditionalOptions(
-        crop, batch, critic_steps, learning_rate, average, dropout, seed, mixed_precision
+        crop, batch, learning_rate, average, dropout, seed, mixed_precision, critic_steps
     )
     schedule = Schedule(steps, every, math.inf if minutes is None else 60 * minutes)
     place = TrainingFolder(Path(out), schedule, device, threads, progress)
@@ -158,8 +158,7 @@ def train_cgan(
     material = of_table(paths, conditions, phases, pixel_size, scale)
     inputs = sum(one.columns for one in material.conditions)
     channels = state_channels(len(phases))
-    job = CganJob(
-        material, ConditionalSpec(channels, inputs, tuple(widths), blocks),
-        CriticSpec(channels, inputs, tuple(critic_widths)), options, place, held_out, on_look,
-    )  # fmt: skip
+    spec = ConditionalSpec(channels, inputs, tuple(widths), blocks)
+    critic = CriticSpec(channels, inputs, tuple(critic_widths))
+    job = CganJob(material, options, place, held_out, on_look, spec, critic)
     return Task(partial(job.plans, overwrite), partial(job.start, overwrite))

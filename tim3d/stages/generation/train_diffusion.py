@@ -10,7 +10,7 @@ from typing import Literal
 
 from tim3d.errors import ArgumentError
 from tim3d.forecast import will_exist
-from tim3d.models.diffusion.network_file import state_channels
+from tim3d.models.common.conditioned_network import state_channels
 from tim3d.models.diffusion.network_spec import LocalNetworkSpec
 from tim3d.models.diffusion.training_options import DiffusionOptions
 from tim3d.phases import Phases
@@ -172,7 +172,7 @@ def train_diffusion(
     spec = LocalNetworkSpec(
         material.dimensions, state_channels(material.labels or 1), tuple(widths), blocks, unshuffle, inputs, objective
     )  # fmt: skip
-    job = DiffusionJob(material, spec, options, place, held_out, on_look)
+    job = DiffusionJob(material, options, place, held_out, on_look, spec)
     return Task(partial(job.plans, overwrite), partial(job.start, overwrite))
 
 

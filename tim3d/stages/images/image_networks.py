@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError
 from tim3d.forecast import NOT_TRAINED, expected
+from tim3d.models.common.conditioned_network import Condition
 from tim3d.models.common.weights import Kind, kind_of, parsed, read_weights
 from tim3d.models.conditional.network_file import ConditionalDescription
 from tim3d.models.diffusion.drawing import Drawing, drawing_bytes
-from tim3d.models.diffusion.network_file import AXIS, Condition, LocalNetworkDescription
+from tim3d.models.diffusion.network_file import AXIS, LocalNetworkDescription
 from tim3d.phases import Phases
 
 Given = Mapping[str, float | str]
