@@ -27,7 +27,7 @@ Conditioned = Literal["diffusion", "cgan"]
 
 
 class Layers(Protocol):
-    """Layers of a network, a frozen dataclass."""
+    """Layers of a network, a frozen dataclass of numbers and texts but for its `widths`."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -38,10 +38,6 @@ class Layers(Protocol):
     @property
     def conditions(self) -> int:
         """Numbers that the network is given beside noise or state."""
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the layers that `dataclasses.asdict` described, also after JSON."""
 
 
 D = TypeVar("D", bound="NetworkDescription")
@@ -144,7 +140,7 @@ class NetworkDescription:
     """
 
     kind: ClassVar[Conditioned]
-    layers: ClassVar[type[Layers]]
+    layers: ClassVar[Callable[..., Layers]]
 
     spec: Layers
     spacing_nm: tuple[float, float, float]
@@ -221,7 +217,7 @@ class NetworkDescription:
             )
         z, y, x = values["spacing_nm"]
         return cls(
-            cls.layers.from_dict(values["spec"]),
+            cls.layers(**{**values["spec"], "widths": tuple(values["spec"]["widths"])}),
             (z, y, x),
             Phases(**dict(values["phases"])) if values["phases"] else None,
             tuple(_condition(one) for one in values["conditions"]),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from tim3d.errors import ArgumentError
 
@@ -56,11 +55,6 @@ class ConditionalSpec:
                 "a conditional generator has two or more widths, and one or more channels, conditions, blocks and "
                 f"channels of noise; given: {self}"
             )
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ConditionalSpec:
-        """Return the network that `dataclasses.asdict` described, also after JSON."""
-        return cls(**{**values, "widths": tuple(values["widths"])})
 
     @property
     def levels(self) -> int:

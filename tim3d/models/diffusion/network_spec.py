@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from tim3d.errors import ArgumentError
 
@@ -70,11 +70,6 @@ class LocalNetworkSpec:
             raise ArgumentError(
                 f"a local network has 0 or more conditions and the objective flow or ddpm; given: {self}"
             )
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> LocalNetworkSpec:
-        """Return the network that `dataclasses.asdict` described, also after JSON."""
-        return cls(**{**values, "widths": tuple(values["widths"])})
 
     @property
     def levels(self) -> int:

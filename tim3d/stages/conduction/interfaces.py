@@ -14,6 +14,7 @@ from tim3d.kernels.conduction.conduction import PERFECT, Physics
 from tim3d.kernels.conduction.interfaces import Areas, Contacts, touching
 from tim3d.kernels.conduction.material import Interfaces
 from tim3d.stages.shared.grid_agreement import refuse_unlike
+from tim3d.stages.shared.siblings import BESIDE
 from tim3d.storage import store
 from tim3d.storage.schema import AXES, Field
 
@@ -197,9 +198,9 @@ def _check_particles(sample: str, labels: Field, name: str, physics: Physics) ->
         )
     refuse_unlike(sample, labels, found)
     record = store.node_attributes(sample, name)
-    if record.get("beside", labels.name) != labels.name:
+    if record.get(BESIDE, labels.name) != labels.name:
         raise ArgumentError(
-            f"particles {name!r} were written beside {record['beside']!r} and not beside {labels.name!r}: give the "
+            f"particles {name!r} were written beside {record[BESIDE]!r} and not beside {labels.name!r}: give the "
             "numbers of these labels, --particles FIELD"
         )
 

@@ -10,11 +10,10 @@ from typing import Protocol
 from tim3d.errors import ArgumentError
 from tim3d.forecast import NOT_TRAINED, expected
 from tim3d.grid import AXES, Box, Triple, triple
-from tim3d.kernels.generation.reverse_process import ReverseProcess
 from tim3d.models.common.device import choose_device
 from tim3d.models.diffusion.network_file import AXIS, LocalNetworkDescription, describe_network
 from tim3d.models.diffusion.reverse_field import DiffusionField, Planes, Section, Stored
-from tim3d.stages.generation.guide_options import chosen_guide
+from tim3d.stages.generation.guide_options import AskedGuidance, chosen_guide
 
 log = logging.getLogger(__name__)
 
@@ -22,16 +21,12 @@ log = logging.getLogger(__name__)
 TILE = 128
 
 
-class Asked(Protocol):
+class Asked(AskedGuidance, Protocol):
     """Settings of a volume by diffusion; `tim3d.generators.Diffusion` has them."""
 
     @property
     def paths(self) -> tuple[str, ...]:
         """Paths of the files."""
-
-    @property
-    def process(self) -> ReverseProcess:
-        """Steps from noise to data."""
 
     @property
     def given(self) -> Mapping[str, float | str]:
@@ -64,22 +59,6 @@ class Asked(Protocol):
     @property
     def periodic(self) -> bool:
         """Whether the volume is periodic."""
-
-    @property
-    def target(self) -> Mapping[str, float] | None:
-        """Values to guide to."""
-
-    @property
-    def conductivity(self) -> Mapping[str, float] | None:
-        """Conductivity of both phases."""
-
-    @property
-    def axis(self) -> str | None:
-        """Axis of the flux."""
-
-    @property
-    def scatter(self) -> Mapping[str, float] | None:
-        """Natural scatter of targets."""
 
 
 def diffusion_field(asked: Asked, shape: Triple) -> DiffusionField:

@@ -22,7 +22,7 @@ TARGETS = ("phase_fraction", "conductivity")
 SHORTEST_OCTANT = 8
 
 
-class Asked(Protocol):
+class AskedGuidance(Protocol):
     """Settings of a diffusion that decide about guidance."""
 
     @property
@@ -47,13 +47,13 @@ class Asked(Protocol):
 
 
 def chosen_guide(
-    asked: Asked, phases: Phases | None, share: float | None, shape: Triple
+    asked: AskedGuidance, phases: Phases | None, share: float | None, shape: Triple
 ) -> Guide | None:
     """Return what a volume is guided to; None if there are no targets.
 
     Parameters
     ----------
-    asked : Asked
+    asked : AskedGuidance
         Settings of the user.
     phases : Phases, optional
         Phases of the network.
@@ -92,7 +92,7 @@ def chosen_guide(
     return guide
 
 
-def _refuse_without_target(asked: Asked) -> None:
+def _refuse_without_target(asked: AskedGuidance) -> None:
     for name in ("conductivity", "axis", "scatter"):
         if getattr(asked, name) is not None:
             raise ArgumentError(
@@ -139,7 +139,7 @@ def _fraction(wanted: float | None, share: float | None, names: Sequence[str]) -
     return float(wanted)
 
 
-def _axis(asked: Asked) -> str:
+def _axis(asked: AskedGuidance) -> str:
     if asked.axis is not None and "conductivity" not in (asked.target or {}):
         raise ArgumentError("--axis is that of a conductivity; name one in --target")
     axis = asked.axis or "z"
@@ -148,7 +148,7 @@ def _axis(asked: Asked) -> str:
     return axis
 
 
-def _conductivities(asked: Asked, names: Sequence[str]) -> tuple[float, float] | None:
+def _conductivities(asked: AskedGuidance, names: Sequence[str]) -> tuple[float, float] | None:
     """Conductivities in the order of the phases."""
     given, example = asked.conductivity, f"--conductivity {names[0]}=0,{names[1]}=1"
     if "conductivity" not in (asked.target or {}):
@@ -176,7 +176,7 @@ def _conductivities(asked: Asked, names: Sequence[str]) -> tuple[float, float] |
     return first, second
 
 
-def _scatter(asked: Asked, has_fraction: bool) -> dict[str, float]:
+def _scatter(asked: AskedGuidance, has_fraction: bool) -> dict[str, float]:
     given = dict(asked.scatter or {})
     _check_names("--scatter", given)
     wanted = {*(asked.target or {}), *(("phase_fraction",) if has_fraction else ())}

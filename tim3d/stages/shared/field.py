@@ -17,8 +17,9 @@ from tim3d.forecast import expected
 from tim3d.grid import Block, Box, Grid, Triple, triple
 from tim3d.kernels.image import pyramid
 from tim3d.lazy import xarray as xr
-from tim3d.stages.shared import differences
+from tim3d.stages.shared import differences, siblings
 from tim3d.stages.shared.grid_agreement import refuse_other_grid
+from tim3d.stages.shared.siblings import Siblings, record_of
 from tim3d.stages.shared.verb import Task
 from tim3d.storage import sample_image, schema, store
 from tim3d.storage.schema import Field
@@ -90,8 +91,6 @@ class Options:
 
 
 DEFAULTS = Options()
-# Attribute of a sibling: the field beside which it was written.
-BESIDE = "beside"
 
 
 @dataclass(frozen=True)
@@ -165,11 +164,11 @@ def plan_field(sample: str, making: Making, options: Options) -> list[Plan]:
     _refuse_another(sample, making)
     there = _what_is_there(sample, making, options)
     if there == "complete":
-        _refuse_lost_siblings(sample, making)
+        siblings.refuse_lost(sample, _beside(making))
         return []
     store.refuse_unwritable_sample(sample)
     if there == "nothing":
-        _refuse_other_siblings(sample, making, options)
+        siblings.refuse_others(sample, _beside(making), overwrite=options.overwrite)
         if not making.other_grid:
             refuse_other_grid(sample, making.field, making.verb)
     for made in (making.field, *making.siblings):
@@ -232,7 +231,7 @@ def produce(
 
 def renewing(sample: str, making: Making, options: Options) -> Options:
     """Options that replace a field with equal parameters if an input is newer, else `options`."""
-    record = _record(sample, making.field.name)
+    record = record_of(sample, making.field.name)
     alike = record.get("verb") == making.verb and schema.fingerprint(
         p=record["parameters"]
     ) == schema.fingerprint(p=making.parameters)
@@ -258,7 +257,7 @@ def _refuse_another(sample: str, making: Making) -> None:
 def _what_is_there(sample: str, making: Making, options: Options) -> str:
     """State of the requested field in the sample: `complete`, `writing` or `nothing`."""
     name = making.field.name
-    record = {} if options.overwrite else _record(sample, name)
+    record = {} if options.overwrite else record_of(sample, name)
     if not record:
         return "nothing"
     if record["fingerprint"] != making.fingerprint:
@@ -270,47 +269,12 @@ def _what_is_there(sample: str, making: Making, options: Options) -> str:
     return str(record["status"])
 
 
-def _refuse_other_siblings(sample: str, making: Making, options: Options) -> None:
-    """Refuse to replace a field that the same blocks would write, unless `overwrite` is set.
-
-    One that was written beside another field is not replaced: that field would lose it.
-    """
-    for name in (one.name for one in making.siblings):
-        record = _record(sample, name)
-        if not record or record.get("fingerprint") == making.fingerprint:
-            continue
-        first = record.get(BESIDE, making.field.name)
-        if first == making.field.name and options.overwrite:
-            continue
-        another = f"{making.naming.get(name) or _naming(making)} another-name"
-        if first != making.field.name:
-            raise MixedRunError(
-                f"{making.verb} writes the field {name!r} too, and that of {sample} belongs to {first!r}. Keep both: "
-                f"{another}"
-            )
-        raise MixedRunError(
-            f"{making.verb} writes the field {name!r} too, and {sample} has another one of that name. "
-            f"Replace it with --overwrite, or keep both: {another}"
-        )
-
-
-def _refuse_lost_siblings(sample: str, making: Making) -> None:
-    """Refuse a complete field whose siblings are gone, or those of another making."""
-    for name in (one.name for one in making.siblings):
-        if _record(sample, name).get("fingerprint") != making.fingerprint:
-            seen = "another one has its place" if _record(sample, name) else "it is not there"
-            raise MixedRunError(
-                f"{making.verb} made {name!r} together with {making.field.name!r} in {sample}, and {seen}. Make both "
-                "again: --overwrite"
-            )
-
-
 def refuse_other_shards(sample: str, field: Field, asked: Triple | None, options: Options) -> None:
     """Raise `MixedRunError` if the field has other shards than requested.
 
     Its hash does not cover them.
     """
-    if asked is None or options.overwrite or not _record(sample, field.name):
+    if asked is None or options.overwrite or not record_of(sample, field.name):
         return
     there = (
         expected("field", f"{sample}/{field.name}") or store.read_field(sample, field.name)
@@ -322,16 +286,15 @@ def refuse_other_shards(sample: str, field: Field, asked: Triple | None, options
         )
 
 
+def _beside(making: Making) -> Siblings:
+    """Fields that the same blocks write, each with the option that names it."""
+    named = {one.name: making.naming.get(one.name) or _naming(making) for one in making.siblings}
+    return Siblings(making.verb, making.field.name, making.fingerprint, named)
+
+
 def _naming(making: Making) -> str:
     """Option of the verb that names its field."""
     return "--field" if making.verb == "ingest" else "--out"
-
-
-def _record(sample: str, name: str) -> dict[str, Any]:
-    try:
-        return store.node_attributes(sample, name)
-    except InputError:  # no sample yet
-        return {}
 
 
 def _differences(sample: str, record: Mapping[str, Any], making: Making) -> str:
@@ -398,12 +361,11 @@ def _create(sample: str, making: Making, factors: list[Triple]) -> None:
     record |= {} if making.pyramid else {"intermediate": True}
     record |= dict(making.remarks)
     sample_image.show(sample, without=[made.name for made in (making.field, *making.siblings)])
-    # What was written beside a field is outdated when the field is replaced without it.
-    inputs = {**making.inputs, making.field.name: making.fingerprint}
     for sibling in making.siblings:
         store.delete_node(sample, sibling.name)
-        beside = {**record, "inputs": inputs, BESIDE: making.field.name}
-        store.create_field(sample, sibling, beside)
+        store.create_field(
+            sample, sibling, record | siblings.record(_beside(making), making.inputs)
+        )
     store.delete_node(sample, making.field.name)
     store.create_field(sample, making.field, record, factors)
 
