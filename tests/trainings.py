@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tim3d.models.common.distributed import Place
 from tim3d.models.common.training_run import (
     Learner,
     Record,
+    Schedule,
     Stateful,
     Training,
     TrainingRun,
     Verdict,
+    carry_out,
 )
 
 
@@ -97,3 +100,26 @@ def losing(losses: Record) -> Callable[[Learner], Learner]:
             return losses
 
     return Loses
+
+
+def run_of(one: Training, path: Path, steps: int = 6) -> TrainingRun:
+    """Carry out a training of some steps, with a look at every third."""
+    return carry_out(
+        one,
+        path,
+        Schedule(steps, 3, keep_seconds=0.0),
+        state=path.with_suffix(".state"),
+        device="cpu",
+        threads=1,
+    )
+
+
+def killed_and_resumed(one: Training, folder: Path) -> Path:
+    """File of a training that was killed and ended later; its bytes are those of one without a kill."""
+    whole, killed = folder / "whole.safetensors", folder / "killed.safetensors"
+    run_of(Changed(one), whole)
+    with pytest.raises(KilledError):
+        run_of(Changed(one, killed_in(5)), killed)
+    run_of(Changed(one), killed)
+    assert killed.read_bytes() == whole.read_bytes()
+    return killed

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from tests.micrographs import blobs
-from tests.trainings import Changed, KilledError, killed_in
+from tests.trainings import killed_and_resumed
 from tim3d.errors import ArgumentError, InputError
 from tim3d.kernels.statistics.generator_score import target_of
 from tim3d.models.common.conditioned_network import Condition
 from tim3d.models.common.determinism import cpu_threads
-from tim3d.models.common.training_run import Schedule, TrainingRun, carry_out
+from tim3d.models.common.training_run import Schedule, TrainingRun
 from tim3d.models.conditional.images import made
 from tim3d.models.conditional.network_file import ConditionalDescription, load_conditional
 from tim3d.models.conditional.network_spec import ConditionalSpec, CriticSpec
@@ -45,28 +45,10 @@ def training(phases: Phases = TWO, **options: Any) -> ConditionalTraining:
     return ConditionalTraining(about, critic, examples, examples, replace(OPTIONS, **options))
 
 
-def run_of(one: Any, path: Path, steps: int = 6) -> TrainingRun:
-    return carry_out(
-        one,
-        path,
-        Schedule(steps, 3, keep_seconds=0.0),
-        state=path.with_suffix(".state"),
-        device="cpu",
-        threads=1,
-    )
-
-
 @pytest.mark.parametrize("phases", [TWO, Phases(pore=0, nickel=1, oxide=2)])
 def test_a_killed_training_ends_with_the_same_bits(phases: Phases, tmp_path: Path) -> None:
     one = training(phases)
-    run_of(Changed(one), tmp_path / "whole.safetensors")
-    with pytest.raises(KilledError):
-        run_of(Changed(one, killed_in(5)), tmp_path / "killed.safetensors")
-    run_of(Changed(one), tmp_path / "killed.safetensors")
-    assert (tmp_path / "killed.safetensors").read_bytes() == (
-        tmp_path / "whole.safetensors"
-    ).read_bytes()
-    net, about, _ = load_conditional(tmp_path / "whole.safetensors")
+    net, about, _ = load_conditional(killed_and_resumed(one, tmp_path))
     assert net.spec == one.description.spec
     assert [record["step"] for record in about.training["history"]] == [3, 6]
     assert about.training["chosen_step"] in (3, 6)
