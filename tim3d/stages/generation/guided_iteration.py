@@ -160,7 +160,7 @@ class GuidedIteration(Iteration):
         if not self.options.overwrite:
             self.unfinished.refuse_other_blocks()
         natural = self._natural()
-        self._drop_own()
+        super().drop()  # the unguided volume is still read
         self.states.create()
         self.between.create()
         self.unfinished.begin({"status": "writing", "natural": natural, "moves": {}})
@@ -328,7 +328,7 @@ class GuidedIteration(Iteration):
         """Name of a target for messages: of which phase, or along which axis and in which unit."""
         if name == "phase_fraction":
             return f"fraction of {next(iter(self.generator.phases or ['the first phase']))}"
-        return f"conductivity along {AXES[self.guide.axis]}, in the unit of --conductivity,"
+        return f"conductivity along {AXES[self.guide.axis]} (in the unit of --conductivity)"
 
     def record(self) -> dict[str, Any]:
         """Record of the field: values asked for and reached, and the guided steps."""
@@ -348,11 +348,8 @@ class GuidedIteration(Iteration):
 
     def drop(self) -> None:
         """Delete the states, also those of the unguided volume, and the markers of their passes."""
-        self._drop_own()
-        self._drop_pilot()
-
-    def _drop_own(self) -> None:
         super().drop()
+        self._drop_pilot()
 
     def _drop_pilot(self) -> None:
         if self.pilot is not None:
