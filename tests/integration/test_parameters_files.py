@@ -14,6 +14,7 @@ import pytest
 import tifffile
 
 import tim3d
+from tests import recorded_changes
 from tests.micrographs import blobs
 from tim3d import Options, Phases
 from tim3d.cli.parsing import verb
@@ -239,6 +240,12 @@ CASES = {
         elsewhere={"out": "b.html"},
     ),
 }  # fmt: skip
+# Their files hold what was learnt, whose last digits the machine decides.
+TRAININGS = {
+    "train", "train_strokes", "train_translator", "fine_tune", "train_generator", "train_diffusion", "train_cgan",
+    "fit_imaging", "tune_masks",
+}  # fmt: skip
+NEAR = 0.02
 # Does not fit the rest of the call, and is refused for that.
 UNFIT = {
     # Of segmentation-models-pytorch, which wants all of them.
@@ -380,11 +387,17 @@ def test_a_parameter_changed_alone_gives_another_file_or_is_refused(
     first = first_of(name, firsts, made, work)
     changes = {parameter: getattr(CASES[name], how)[parameter]}
     if how == "refused":
-        with pytest.raises(
-            Tim3dError if {parameter, f"{name}.{parameter}"} & UNFIT else MixedRunError
-        ):
+        unfit = bool({parameter, f"{name}.{parameter}"} & UNFIT)
+        with pytest.raises(Tim3dError if unfit else MixedRunError) as told:
             call(name, **changes)
         assert call(name) == first
+        key, known = f"{name} {parameter}", recorded_changes.of_files(first, work)
+        recorded_changes.compare(name, known, None, name, NEAR)
+        lines = recorded_changes.of(told.value, name, work)
+        if name in TRAININGS and not unfit:
+            another = call(name, **changes, overwrite=True)
+            lines |= recorded_changes.of_files(another, work)
+        recorded_changes.compare(key, lines, known, name, NEAR)
     else:
         found = call(name, **changes)
         assert (list(found.values()) == list(first.values())) == (how != "decides")

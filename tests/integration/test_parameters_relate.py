@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import tim3d
+from tests import recorded_changes
 from tests.integration.test_relate import sintered, written
 from tim3d.cli.parsing import verb
 from tim3d.errors import Tim3dError
@@ -79,17 +80,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def firsts() -> dict[str, str]:
+def firsts() -> dict[str, Any]:
     """What each case gives as it stands, computed once."""
     return {}
 
 
-def outcome(name: str, given: dict[str, Any]) -> str:
-    """The numbers and words of a call; or that it was refused."""
+def outcome(name: str, given: dict[str, Any]) -> Any:
+    """The numbers and words of a call; or those of its refusal."""
     try:
-        return str(verb(name)(**given).to_dict())
-    except Tim3dError:
-        return "refused"
+        return verb(name)(**given)
+    except Tim3dError as error:
+        return str(error)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -103,10 +104,15 @@ def test_the_table_holds_every_parameter(case: str) -> None:
 )
 @pytest.mark.long
 def test_a_parameter_changed_alone_gives_another_result_or_is_refused(
-    made: Path, firsts: dict[str, str], monkeypatch: pytest.MonkeyPatch, case: str, parameter: str
+    made: Path, firsts: dict[str, Any], monkeypatch: pytest.MonkeyPatch, case: str, parameter: str
 ) -> None:
     name, given, others = CASES[case]
     monkeypatch.chdir(made)
-    first = firsts.get(case) or firsts.setdefault(case, outcome(name, given))
-    assert first != "refused"
-    assert outcome(name, {**given, parameter: others[parameter]}) != first
+    first = firsts[case] if case in firsts else firsts.setdefault(case, outcome(name, given))
+    changed = outcome(name, {**given, parameter: others[parameter]})
+    assert not isinstance(first, str)
+    assert isinstance(changed, str) or str(changed.to_dict()) != str(first.to_dict())
+    known = recorded_changes.of(first, name, made)
+    recorded_changes.compare(case, known, None, name)
+    lines = recorded_changes.of(changed, name, made)
+    recorded_changes.compare(f"{case} {parameter}", lines, known, name)

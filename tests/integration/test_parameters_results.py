@@ -17,6 +17,7 @@ import tifffile
 import xarray as xr
 
 import tim3d
+from tests import recorded_changes
 from tests.integration.test_parameters import CASES as FIELDS
 from tests.integration.test_parameters_files import CASES as FILES
 from tests.integration.test_parameters_images import CASES as IMAGES
@@ -514,12 +515,19 @@ def test_a_parameter_changed_alone_asks_another_question_or_is_refused(
     first = firsts[case] if case in firsts else firsts.setdefault(case, run(case))
     held, before = first.copy(deep=True), nodes()
     changes = {parameter: getattr(CASES[case], how)[parameter]}
+    key, name = f"{case} {parameter}", CASES[case].verb
+    known = recorded_changes.of(first, name, work)
+    recorded_changes.compare(case, known, None, name)
     if how == "refused":
-        with pytest.raises(Tim3dError):
+        with pytest.raises(Tim3dError) as told:
             run(case, **changes)
         assert nodes() == before
+        lines = recorded_changes.of(told.value, name, work)
+        recorded_changes.compare(key, lines, None, name)
         return
     found = run(case, **changes)
+    lines = recorded_changes.of(found, name, work)
+    recorded_changes.compare(key, lines, known, name)
     assert alike(found, first) == (how != "decides")
     assert alike(run(case), held)
     assert first.identical(held)

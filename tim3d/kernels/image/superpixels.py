@@ -41,16 +41,21 @@ def superpixels(grey_slice: Grey, size: float, compactness: float) -> npt.NDArra
     """
     if grey_slice.ndim != 2:
         raise InputError(f"superpixels work on one slice (y, x), got shape {grey_slice.shape}")
-    if not size >= 1 or not compactness > 0:
-        raise ArgumentError(
-            f"superpixels need size >= 1 and compactness > 0, got {size} and {compactness}"
-        )
+    check_superpixels(size, compactness)
     count = max(1, round(grey_slice.size / size**2))
     unit = _unit_range(grey_slice)
     found = segmentation.slic(
         unit, n_segments=count, compactness=compactness, channel_axis=None, start_label=0
     )
     return np.asarray(found, dtype=np.int64)
+
+
+def check_superpixels(size: float, compactness: float) -> None:
+    """Raise `ArgumentError` unless superpixels have an edge of a pixel or more, and are compact."""
+    if not size >= 1 or not compactness > 0:
+        raise ArgumentError(
+            f"superpixels need size >= 1 and compactness > 0, got {size} and {compactness}"
+        )
 
 
 def superpixel_means(grey_slice: Grey, regions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -12,7 +12,7 @@ import numpy as np
 from tim3d.engine import Plan, lock_sample
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block, Triple
-from tim3d.kernels.image.superpixels import hybrid_labels
+from tim3d.kernels.image.superpixels import check_superpixels, hybrid_labels
 from tim3d.kernels.image.threshold import grey_counts, is_dark, otsu, second_derivative_peak
 from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
@@ -92,6 +92,7 @@ def annotate(
     is_dark(polarity)
     if grey.labels:
         raise ArgumentError(f"field {field!r} holds labels; annotate needs grey values")
+    check_superpixels(size, compactness)
     for one in (threshold, superpixel_threshold):
         check_thresholds(() if one is None else (one,), grey)
     if smoothing is not None and superpixel_threshold is not None:
