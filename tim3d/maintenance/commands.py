@@ -15,12 +15,15 @@ def show(sample: str) -> Iterator[str]:
     sample : str
         Path or URL of the sample.
     """
-    from tim3d.storage import store
+    from tim3d.storage import scratch, store
 
     identity = store.open_sample(sample).attrs["tim3d"]
     yield f"{sample} (schema {identity['schema']})"  # type: ignore[index, call-overload]
     for name in store.nodes(sample):
         record = store.node_attributes(sample, name)
+        if scratch.owner(name, record):
+            yield f"  {name}: temporary arrays of a run that has not ended"
+            continue
         content = _field(sample, name) if record.get("kind") == "field" else "dataset"
         yield f"  {name}: {content}; {store.why_outdated(sample, name) or record.get('status', 'not made by tim3d')}"
 

@@ -14,7 +14,7 @@ from tim3d.commands import renewal
 from tim3d.errors import StoreError, Tim3dError
 from tim3d.grid import Box, Grid, triple
 from tim3d.kernels.image.threshold import grey_counts
-from tim3d.storage import digests, metadata, sample_image, schema, shards, store
+from tim3d.storage import digests, metadata, sample_image, schema, scratch, shards, store
 from tim3d.storage.schema import AXES, Field
 
 REPAIR = "Type: tim3d validate SAMPLE --deep --repair"
@@ -90,13 +90,16 @@ def _check_node(sample: str, name: str, root: zarr.Group, deep: bool) -> Iterato
         return
     node = root[name]
     record: Any = node.attrs.get("tim3d")
+    if owner := scratch.owner(name, record or {}):
+        yield _left_over(sample, name, owner, record or {})
+        return
     if not isinstance(node, zarr.Group) or not record:
         yield Fault(
             name, "is not a node of tim3d (no attribute 'tim3d')", "Delete it, or move it elsewhere"
         )
         return
     if record.get("status") != "complete":
-        yield Fault(name, "is not finished", "Rerun the command that makes it")
+        yield Fault(name, "is not finished", f"Run again: {renewal(record, sample)}")
     missing = [
         key for key in ("version", "fingerprint", "parameters", "inputs") if key not in record
     ]
@@ -108,6 +111,16 @@ def _check_node(sample: str, name: str, root: zarr.Group, deep: bool) -> Iterato
         yield from _check_field(sample, name, node, whole)
     elif whole:
         yield from _check_arrays(name, node, Damage(name))
+
+
+def _left_over(sample: str, name: str, owner: str, record: Mapping[str, Any]) -> Fault:
+    """Temporary arrays that a killed run left, with the command that goes on from them."""
+    command = renewal(record, sample) if record.get("command") else f"what makes {owner!r}"
+    return Fault(
+        name,
+        "holds temporary arrays of a run that has not ended",
+        f"Run again: {command} - it removes them. If you want no such run, delete the folder {sample}/{name}",
+    )
 
 
 def _outdated(sample: str, name: str, record: Mapping[str, Any]) -> Iterator[Fault]:

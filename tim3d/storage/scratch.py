@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,26 @@ from zarr.codecs import ZstdCodec
 from tim3d.grid import Box, Triple
 from tim3d.storage import files, shards, store
 from tim3d.storage.files import writing
+
+_SUFFIX = "_scratch"
+
+
+def node_of(name: str) -> str:
+    """Node of the temporary arrays of what a verb makes.
+
+    >>> node_of("phase")
+    'phase_scratch'
+    """
+    return f"{name}{_SUFFIX}"
+
+
+def owner(node: str, record: Mapping[str, Any]) -> str:
+    """Return what a node of temporary arrays was made for, from its name and record; empty for other nodes.
+
+    >>> owner("phase_scratch", {"status": "writing"}), owner("phase_scratch", {"kind": "field"}), owner("phase", {})
+    ('phase', '', '')
+    """
+    return "" if record.get("kind") or not node.endswith(_SUFFIX) else node.removesuffix(_SUFFIX)
 
 
 def create(

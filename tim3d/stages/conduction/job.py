@@ -16,7 +16,7 @@ from tim3d.spelling import suggestion
 from tim3d.stages.conduction.interfaces import chosen_contact, chosen_interface
 from tim3d.stages.conduction.slab_solver import Case
 from tim3d.stages.shared.results import result_name
-from tim3d.storage import schema, store
+from tim3d.storage import schema, scratch, store
 from tim3d.storage.schema import AXES, Field
 
 UNITS = "W m-1 K-1"
@@ -144,7 +144,7 @@ class Job:
     @property
     def scratch(self) -> str:
         """Name of the node that holds temporary arrays during a run."""
-        return f"{self.node}_scratch"
+        return scratch.node_of(self.node)
 
     def ledger(self, name: str) -> Ledger:
         """Ledger of ``solutions`` or of ``checkpoints``."""

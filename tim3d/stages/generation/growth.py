@@ -51,7 +51,7 @@ class Growth:
     @property
     def node(self) -> str:
         """Node of the temporary arrays."""
-        return scratch_of(self.out)
+        return scratch.node_of(self.out)
 
     @property
     def unfinished(self) -> Unfinished:
@@ -136,11 +136,6 @@ class Growth:
         self.unfinished.begin({"status": "writing", **record})
 
 
-def scratch_of(out: str) -> str:
-    """Node of what is grown for a field."""
-    return f"{out}_scratch"
-
-
 def _flat(state: np.ndarray) -> np.ndarray:
     """A state as a row of plain numbers."""
     return state.view(state.real.dtype).reshape(-1)
@@ -176,7 +171,7 @@ class Stored(Generator):
     @classmethod
     def of(cls, generator: Grown, sample: str, out: str) -> Stored:
         """Generator of the cell that another one grows for the field `out`."""
-        path = f"{scratch_of(out)}/cell"
+        path = f"{scratch.node_of(out)}/cell"
         return cls(sample, path, generator.cell, generator.spacing_nm, generator.kind)
 
     def labels(self, box: Box) -> np.ndarray:

@@ -27,7 +27,6 @@ from tim3d.kernels.generation.iterated import (
     gathered,
     rank_of_cut,
 )
-from tim3d.stages.generation.growth import scratch_of
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.unfinished import Unfinished
 from tim3d.storage import scratch, shards, store
@@ -215,7 +214,7 @@ class Iteration:
     @property
     def states(self) -> States:
         """Arrays of the states."""
-        return States(self.sample, scratch_of(self.out), self.generator)
+        return States(self.sample, scratch.node_of(self.out), self.generator)
 
     @property
     def block(self) -> Triple:
@@ -382,7 +381,7 @@ class LastState(Generator):
     @classmethod
     def of(cls, generator: Iterated, sample: str, out: str) -> LastState:
         """Generator of the last state that another one has reached for the field `out`."""
-        return cls(States(sample, scratch_of(out), generator), generator.spacing_nm)
+        return cls(States(sample, scratch.node_of(out), generator), generator.spacing_nm)
 
     def labels(self, box: Box) -> np.ndarray:
         """Labels of a box."""

@@ -26,7 +26,7 @@ from tim3d.spelling import given_twice
 from tim3d.stages.geodesic.block_relaxation import Visits
 from tim3d.stages.geodesic.block_solver import Front, Travel
 from tim3d.stages.shared.results import result_name
-from tim3d.storage import schema, store
+from tim3d.storage import schema, scratch, store
 from tim3d.storage.schema import AXES, Field
 
 
@@ -65,7 +65,7 @@ class Job:
     @property
     def scratch(self) -> str:
         """Name of the temporary node."""
-        return f"{self.name}_scratch"
+        return scratch.node_of(self.name)
 
     def field_name(self, front: Front) -> str:
         """Name of the distance field of a front; several results may share the field."""

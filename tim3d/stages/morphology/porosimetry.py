@@ -37,7 +37,7 @@ from tim3d.stages.shared.results import (
 )
 from tim3d.stages.shared.unfinished import Unfinished
 from tim3d.stages.shared.verb import Task, Verb
-from tim3d.storage import schema, store
+from tim3d.storage import schema, scratch, store
 from tim3d.storage.schema import Field
 from tim3d.typed import Directions
 
@@ -164,7 +164,7 @@ class Intrusion:
     @property
     def scratch(self) -> str:
         """Name of the temporary node."""
-        return f"{self.making.node}_scratch"
+        return scratch.node_of(self.making.node)
 
     @cached_property
     def passage(self) -> Passage:

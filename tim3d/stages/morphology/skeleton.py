@@ -107,7 +107,7 @@ class Thinning:
     @property
     def scratch(self) -> str:
         """Name of the temporary node."""
-        return f"{self.out}_scratch"
+        return scratch.node_of(self.out)
 
     @property
     def edge(self) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tim3d.commands import current_command
 from tim3d.errors import MixedRunError
 from tim3d.storage import store
 
@@ -50,7 +51,8 @@ class Unfinished:
 
     def begin(self, record: Mapping[str, Any]) -> None:
         """Let the run go on from here on, with the arrays that were created."""
-        store.update_node(self.sample, self.node, **{**record, **self.state})
+        about = {"command": current_command(), **record, **self.state}
+        store.update_node(self.sample, self.node, **about)
 
     def drop(self) -> None:
         """Delete the arrays; a deletion that is interrupted leaves none to go on with."""
