@@ -226,7 +226,7 @@ def test_what_cannot_be_learnt_from_is_refused(made):
         ({"rank": 99, "adapt": "lora"}, "rank 99: 1 to 10"),
         ({"jitter": 0.5}, "jitter 0.5"),
         ({"steps": 0}, "steps 0"),
-        ({"validation_fraction": 1.0}, "validation_fraction"),
+        ({"validation_fraction": 1.0}, "validation fraction"),
     ):
         with pytest.raises(ArgumentError, match=said):
             tuned(made, "none.safetensors", **how)

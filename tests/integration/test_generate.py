@@ -256,15 +256,12 @@ WRONG = [
     (
         2,
         ["--kind", "field", "--correlation-nm", "0", "--fractions", "a=0.5,b=0.5"],
-        "positive lengths",
+        "a length is above 0 nm",
     ),
-    *(
-        (
-            2,
-            ["--kind", "field", "--correlation-nm", length, "--fractions", "a=0.5,b=0.5", "--plan"],
-            "longer than the longest edge of the volume",
-        )
-        for length in ("1e12", "inf")
+    (
+        2,
+        ["--kind", "field", "--correlation-nm", "1e12", "--fractions", "a=0.5,b=0.5", "--plan"],
+        "longer than the longest edge of the volume",
     ),
     (2, ["--kind", "field", "--fractions", "a=0.5,b=0.5"], "either --correlation-nm 80 or --s2"),
     (3, ["--kind", "field", "--fractions", "a=0.5,b=0.5", "--s2", "none.csv"], "none.csv"),
@@ -283,7 +280,7 @@ WRONG = [
     (
         2,
         ["--kind", "overlapping", "--diameter-nm", "50", "--loading", "0.2", "--seed", "-1"],
-        "0 <= seed < 2^64",
+        "not between 0 and 2^64 - 1",
     ),
     (
         2,

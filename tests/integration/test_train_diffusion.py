@@ -178,6 +178,20 @@ def test_a_table_that_does_not_fit_is_refused(table: str, text: str, tmp_path: P
         trained(images, tmp_path / "out", conditions=path, **IMAGE)
 
 
+def test_a_file_that_is_missing_is_named_before_the_table(tmp_path: Path) -> None:
+    images, table = series(tmp_path, TABLE, 2)
+    lost = tmp_path / "lost.tif"
+    with pytest.raises(InputError, match=rf"no micrograph at {lost}"):
+        trained([*images, lost], tmp_path / "out", conditions=table, **IMAGE)
+
+
+def test_rows_without_an_image_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    images, table = series(tmp_path, TABLE)
+    train_diffusion.plan(images, tmp_path / "out", conditions=table, **QUICK, **IMAGE)
+    (said,) = [r.getMessage() for r in caplog.records if "rows for images" in r.getMessage()]
+    assert said.endswith("that were not given: 4.tif")
+
+
 def test_images_of_one_name_are_refused(tmp_path: Path) -> None:
     images, table = series(tmp_path, TABLE, 1)
     (tmp_path / "more").mkdir()

@@ -196,7 +196,7 @@ BAD = [
     ({"class_weights": {"pores": 2}}, ArgumentError, "did you mean 'pore'"),
     ({"class_weights": {"pore": -1, "solid": 1}}, ArgumentError, "above 0"),
     ({"class_weights": {"pore": np.inf, "solid": 1}}, ArgumentError, "finite"),
-    ({"encoder_rate": 0.0}, ArgumentError, "encoder_rate 0.0"),
+    ({"encoder_rate": 0.0}, ArgumentError, "encoder rate 0.0"),
     ({"schedule": "linear"}, ArgumentError, "choose cosine, one-cycle, constant"),
     ({"crops": "even"}, ArgumentError, "choose random, balanced"),
     ({"encoder_weights": "none.pth"}, InputError, "cannot read none.pth"),

@@ -329,5 +329,7 @@ def test_contacts_need_particles_and_particles_are_numbered() -> None:
         conduct(box, {1: 1.0}, interface={(1, 1): 1.0})
     with pytest.raises(InputError, match="a particle has a number that is not from 1"):
         conduct(box, {1: 1.0}, interface={(1, 1): 1.0}, particles=box.astype(np.int64) * -3)
-    with pytest.raises(ArgumentError, match="interface_area is 'true'; use 'faces' or 'normal'"):
+    with pytest.raises(
+        ArgumentError, match="the interface area is 'true'; use 'faces' or 'normal'"
+    ):
         conduct(box, {1: 1.0}, interface_area="true")  # type: ignore[arg-type]

@@ -152,8 +152,8 @@ def test_the_critic_learns_nothing_from_a_step_of_the_generator() -> None:
     [
         ({"crop": 128}, InputError, "the shortest edge is 64, and training sees 128"),
         ({"crop": 3}, ArgumentError, "below 4, the least that a critic of 2 widths sees"),
-        ({"critic_steps": 0}, ArgumentError, "critic_steps is 0"),
-        ({"learning_rate": 0.0}, ArgumentError, "learning_rate 0"),
+        ({"critic_steps": 0}, ArgumentError, "critic steps: 0"),
+        ({"learning_rate": 0.0}, ArgumentError, "learning rate 0"),
         ({"average": 1.0}, ArgumentError, "average 1"),
         ({"dropout": 1.0}, ArgumentError, "dropout 1"),
     ],

@@ -178,7 +178,7 @@ def test_a_polycrystal_repeats_and_its_memory_is_known() -> None:
     [
         ({"grain_nm": -1.0}, "positive lengths"),
         ({"growth": 1.0}, "out of range: 2 to 1000"),
-        ({"boundary_nm": 6.0}, "boundary_nm 6 is out of range: up to 5 voxels, 5 nm"),
+        ({"boundary_nm": 6.0}, "a boundary of 6 nm is out of range: up to 5 voxels, 5 nm"),
         ({"grain_nm": 7.0}, "a growth of 2 needs 7.07: take smaller voxels"),
         ({"cell": (1, 34, 30)}, "along x is shorter than 3 grains"),
         ({"cell": (1, 1, 36)}, "needs two long axes"),

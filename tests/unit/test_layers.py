@@ -95,7 +95,7 @@ ROOMS = [
     Room(4, "stages.segmentation",   "stages.components stages.morphology stages.shared",   "numpy xarray"),
     Room(4, "stages.generation",     "stages.shared",                     "numpy xarray tifffile"),
     Room(4, "stages.components",     "stages.shared",                     "numpy xarray"),
-    Room(4, "stages.images",         "stages.shared",                     "numpy xarray tqdm PIL tifffile"),
+    Room(4, "stages.images",         "stages.shared",                     "numpy xarray PIL tifffile"),
     Room(4, "stages.imaging",        "stages.shared",                     "numpy xarray"),
     Room(4, "stages.cleaning",       "stages.components stages.shared",   "numpy xarray"),
     Room(4, "stages.conduction",     "stages.shared",                     "numpy xarray"),

@@ -23,18 +23,20 @@ def ingest(folder: Path, **how: object) -> object:
     return tim3d.ingest(folder / "a.npy", str(folder / "a.zarr"), options=QUIET, **how)  # type: ignore[arg-type]
 
 
-def simulate(folder: Path) -> object:
-    return tim3d.simulate(folder / "s", shape=(4, 8, 8), voxel_size=TINY, progress=False)
+def simulate(folder: Path, voxel_size: dict[str, float] = TINY) -> object:
+    return tim3d.simulate(folder / "s", shape=(4, 8, 8), voxel_size=voxel_size, progress=False)
 
 
-def generate(folder: Path) -> object:
+def generate(folder: Path, voxel_size: dict[str, float] = TINY) -> object:
     cuts = LevelCuts(GaussianField((60.0,) * 3, (10.0,) * 3, seed=1), (0.4, 0.6))
-    how = {"shape": (8, 8, 8), "voxel_size": TINY, "options": QUIET}
+    how = {"shape": (8, 8, 8), "voxel_size": voxel_size, "options": QUIET}
     return tim3d.generate(str(folder / "g.zarr"), cuts, **how)  # type: ignore[arg-type]
 
 
-def import_generator(folder: Path) -> object:
-    return tim3d.import_generator(folder / "a_Gen.pt", folder / "a.safetensors", voxel_size=TINY)
+def import_generator(folder: Path, voxel_size: dict[str, float] = TINY) -> object:
+    return tim3d.import_generator(
+        folder / "a_Gen.pt", folder / "a.safetensors", voxel_size=voxel_size
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,14 @@ def test_voxels_smaller_than_an_atom_are_refused(
     with pytest.raises(ArgumentError, match=r"0\.02 nm along z is less than an atom.*type 20"):
         work(tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".npy"] == []
+
+
+@pytest.mark.parametrize("work", [ingest, simulate, generate, import_generator])
+def test_voxels_longer_than_a_metre_are_refused(
+    work: Callable[..., object], tmp_path: Path
+) -> None:
+    with pytest.raises(ArgumentError, match=r"1e\+10 nm along y, more than a metre"):
+        work(tmp_path, voxel_size={"z": 1e9, "y": 1e10, "x": 1e10})
 
 
 def fidelity(folder: Path) -> object:

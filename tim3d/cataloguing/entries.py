@@ -287,7 +287,8 @@ class Addition:
         about, digest = describe(self.weights)
         _check_phases(self.weights, about, self.phases)
         trained = self._training_scale(about)
-        images = [self._read(path, self.scale or trained or 1) for path in self.images]
+        scale = next(one for one in (self.scale, trained, 1) if one is not None)
+        images = [self._read(path, scale) for path in self.images]
         if trained is None:
             _check_pixels(images, about)
         elif self.scale not in (None, trained):

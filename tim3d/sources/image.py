@@ -82,6 +82,12 @@ class Image(ABC):
         """Number of rows and columns."""
 
 
+def refuse_missing(path: Path) -> None:
+    """Raise `InputError` if there is no file."""
+    if not path.is_file():
+        raise InputError(f"no micrograph at {path}; give a TIFF, PNG or npy file")
+
+
 def read_pixels(path: Path) -> Pixels:
     """Read a TIFF, PNG, JPEG or BMP of one page, or a .npy file.
 
@@ -91,8 +97,7 @@ def read_pixels(path: Path) -> Pixels:
         If the file is missing, unreadable, has several pages, or has channels other than grey, or
         red, green and blue of 8 bits.
     """
-    if not path.is_file():
-        raise InputError(f"no micrograph at {path}; give a TIFF, PNG or npy file")
+    refuse_missing(path)
     with reading(path):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if path.suffix.lower() == ".npy":

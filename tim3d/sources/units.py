@@ -25,6 +25,8 @@ NM_PER_UNIT: dict[str, Decimal] = {
 # Less than the radius of the smallest atom: no image has such voxels, and a length in micrometres
 # that is typed as nanometres usually has.
 LEAST_NM = 0.05
+# A metre: numbers of other units, of counts and of damaged files lie beyond.
+MOST_NM = 1e9
 _SPELLINGS = {
     "å": "angstrom",
     "a": "angstrom",
@@ -117,17 +119,31 @@ def edges_given(voxel_size: Mapping[str, float | None] | None) -> dict[str, floa
 
 
 def refuse_mistyped(lengths_nm: Mapping[str, float | None]) -> None:
-    """Raise `ArgumentError` if a length that was typed in nm is smaller than an atom.
+    """Raise `ArgumentError` if an edge that was typed in nm is smaller than an atom, or longer than a metre.
 
-    It is then a length in micrometres, with the wrong unit or none. Metadata and other units state
+    The first is a length in micrometres, with the wrong unit or none. Metadata and other units state
     what they mean.
     """
+    _refuse_less_than_atoms(lengths_nm)
+    for axis, length in lengths_nm.items():
+        _refuse_more_than_a_metre(length, axis)
+
+
+def _refuse_less_than_atoms(lengths_nm: Mapping[str, float | None]) -> None:
     for axis, length in lengths_nm.items():
         if length is not None and 0 < length < LEAST_NM:
             raise ArgumentError(
                 f"{length:g} nm along {axis} is less than an atom ({LEAST_NM:g} nm), and lengths are typed in "
                 f"nm. If it is in micrometres type {1000 * length:g}"
             )
+
+
+def _refuse_more_than_a_metre(length: float | None, axis: str) -> None:
+    if length is not None and MOST_NM < length < math.inf:
+        raise ArgumentError(
+            f"the edge of a voxel is {length:g} nm along {axis}, more than a metre; it is typed in nm, for example "
+            f"{EXAMPLE}"
+        )
 
 
 def resolve_voxel_size(
@@ -192,7 +208,7 @@ def lengths_given(given: Mapping[str, float | None], units: str) -> dict[str, fl
         )
     lengths = {axis: length_nm(value, units) for axis, value in given.items() if value is not None}
     try:
-        refuse_mistyped(lengths if units == "nm" else {})
+        _refuse_less_than_atoms(lengths if units == "nm" else {})
     except ArgumentError as error:
         hint = "or add --units um; if it is meant as it is, --units pm"
         raise ArgumentError(f"voxel size: {error}, {hint}") from error
@@ -214,6 +230,7 @@ def _checked(length: float | None, axis: str) -> float:
         raise InputError(
             f"voxel size along {axis} is {length:g} nm; it must be a positive number: {EXAMPLE}"
         )
+    _refuse_more_than_a_metre(length, axis)
     return length
 
 

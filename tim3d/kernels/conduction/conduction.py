@@ -195,7 +195,7 @@ class Physics:
             )
         if self.interface_area not in AREAS:
             raise ArgumentError(
-                f"interface_area is {self.interface_area!r}; use {' or '.join(map(repr, AREAS))}"
+                f"the interface area is {self.interface_area!r}; use {' or '.join(map(repr, AREAS))}"
             )
         check_conductances(self.interface or {}, self.contact, self.checked)
 

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
-from tim3d.kernels.generation.generator import Generator, as_data
+from tim3d.kernels.generation.generator import Generator, as_data, listed
 from tim3d.kernels.generation.philox import Noise
 from tim3d.kernels.generation.spectral_field import SpectralField, classes
 from tim3d.phases import Phases
@@ -112,7 +112,8 @@ class GaussianField:
     def __post_init__(self) -> None:
         if not all(0 < v < math.inf for v in (*self.correlation_nm, *self.spacing_nm)):
             raise ArgumentError(
-                f"a field needs positive lengths, got correlation_nm {self.correlation_nm}, spacing {self.spacing_nm}"
+                f"a field needs positive lengths, got a correlation of {listed(self.correlation_nm)} nm and voxels of "
+                f"{listed(self.spacing_nm)} nm"
             )
         Noise(self.seed, period=self.period)  # raises if the seed is out of range
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from itertools import product
@@ -269,3 +269,12 @@ def refuse_longer(
             f"{what} of {length:g} nm is longer than the longest edge of the volume, {longest:g} nm: "
             f"give a shorter {cure}, or a larger volume"
         )
+
+
+def listed(lengths: Sequence[float]) -> str:
+    """Numbers as they are typed.
+
+    >>> listed((80.0, 80.0, 0.5))
+    '80, 80, 0.5'
+    """
+    return ", ".join(f"{length:g}" for length in lengths)

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
-from tim3d.kernels.generation.generator import Generator, Numbered
+from tim3d.kernels.generation.generator import Generator, Numbered, listed
 from tim3d.kernels.generation.particles import Grains, draw
 from tim3d.kernels.generation.philox import Noise
 from tim3d.kernels.generation.point_process import packed_cell, points_bytes, repeated, strewn, thin
@@ -314,8 +314,8 @@ class Packed(Numbered):
         widths = np.array(self.cell_nm) / np.array(self.grains.stretch)
         if not np.isfinite(widths).all() or widths.min() < 3 * max(self.grains.diameters_nm):
             raise ArgumentError(
-                f"a cell of {self.cell_nm} nm is narrower than three particles of {max(self.grains.diameters_nm):g} "
-                "nm; use a larger volume or --cell-nm"
+                f"a cell of {listed(self.cell_nm)} nm is narrower than three particles of "
+                f"{max(self.grains.diameters_nm):g} nm; use a larger volume or --cell-nm"
             )
         if not 8 <= self.count <= MOST:
             raise ArgumentError(

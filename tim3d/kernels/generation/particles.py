@@ -99,8 +99,8 @@ class Grains:
             )
         if (
             not 0.05 <= self.aspect <= 20
-            or min(self.orientation) < 0
-            or not 0 < max(self.orientation) < math.inf
+            or not all(0 <= weight < math.inf for weight in self.orientation)
+            or not any(self.orientation)
         ):
             raise ArgumentError(
                 "particles need an aspect of 0.05 to 20 and an orientation of three weights >= 0, not all 0; got "

@@ -67,14 +67,11 @@ class Noise:
     period: Triple = (0, 0, 0)
 
     def __post_init__(self) -> None:
-        if (
-            not 0 <= self.seed < 2**64
-            or not 0 <= self.stream < 2**STREAM_BITS
-            or min(self.period) < 0
-        ):
+        if not 0 <= self.seed < 2**64:
+            raise ArgumentError(f"seed {self.seed} is not between 0 and 2^64 - 1")
+        if not 0 <= self.stream < 2**STREAM_BITS or min(self.period) < 0:
             raise ArgumentError(
-                f"noise needs 0 <= seed < 2^64, 0 <= stream < 65536 and periods >= 0, got seed {self.seed}, "
-                f"stream {self.stream}, period {self.period}"
+                f"noise needs 0 <= stream < 65536 and periods >= 0, got stream {self.stream}, period {self.period}"
             )
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple
-from tim3d.kernels.generation.generator import Grown
+from tim3d.kernels.generation.generator import Grown, listed
 from tim3d.kernels.generation.grain_growth import (
     MOST,
     WIDTH,
@@ -90,7 +90,8 @@ class Polycrystal(Grown):
     def __post_init__(self) -> None:
         if not all(0 < v < math.inf for v in (self.grain_nm, *self.spacing_nm)):
             raise ArgumentError(
-                f"grains need positive lengths, got grain_nm {self.grain_nm:g}, spacing {self.spacing_nm}"
+                f"grains need positive lengths, got grains of {self.grain_nm:g} nm and voxels of "
+                f"{listed(self.spacing_nm)} nm"
             )
         if not LEAST <= self.growth <= 1000:
             raise ArgumentError(f"growth {self.growth:g} is out of range: {LEAST:g} to 1000")
@@ -109,7 +110,7 @@ class Polycrystal(Grown):
         unit, thickness = self._unit, self._thickness
         if not 0 <= thickness <= WIDTH:
             raise ArgumentError(
-                f"boundary_nm {self.boundary_nm:g} is out of range: up to {WIDTH:g} voxels, {WIDTH * unit:g} nm"
+                f"a boundary of {self.boundary_nm:g} nm is out of range: up to {WIDTH:g} voxels, {WIDTH * unit:g} nm"
             )
         least = WIDTH * unit * self.growth ** (1 / self._dimensions)
         if self.grain_nm < least * (1 - 1e-9):

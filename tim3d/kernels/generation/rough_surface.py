@@ -90,7 +90,7 @@ class RoughSurface:
                 "a rough surface needs an rms height from 0 nm on and a Hurst exponent above 0 and up to 1, "
                 f"got {self.rms_nm:g} nm and {self.hurst:g}"
             )
-        if not min(*self.spacing_nm, *self.period) > 0:
+        if not all(0 < edge < math.inf for edge in (*self.spacing_nm, *self.period)):
             raise ArgumentError(
                 f"a rough surface needs pixels and a period, got {self.spacing_nm} nm and {self.period} pixels"
             )

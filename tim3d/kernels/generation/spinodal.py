@@ -11,7 +11,7 @@ import numpy as np
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.generation.gaussian_field import levels
-from tim3d.kernels.generation.generator import Grown
+from tim3d.kernels.generation.generator import Grown, listed
 from tim3d.kernels.generation.phase_field import Cell, Labels, Point, Waves, lowest, step_bytes
 from tim3d.kernels.generation.philox import Noise
 from tim3d.phases import Phases
@@ -89,7 +89,8 @@ class Spinodal(Grown):
             )
         if not all(0 < v < math.inf for v in (*self.wavelength_nm, *self.spacing_nm)):
             raise ArgumentError(
-                f"a structure needs positive lengths, got wavelength_nm {self.wavelength_nm}, spacing {self.spacing_nm}"
+                f"a structure needs positive lengths, got wavelengths of {listed(self.wavelength_nm)} nm and voxels of "
+                f"{listed(self.spacing_nm)} nm"
             )
         if not EARLIEST <= self.ripening <= 60:
             raise ArgumentError(
@@ -104,8 +105,8 @@ class Spinodal(Grown):
         wavelength, voxels = self._wavelength, self.ripening * THINNEST
         if wavelength < voxels * (1 - 1e-9):
             raise ArgumentError(
-                f"wavelengths of {_listed(self.wavelength_nm)} nm are {wavelength:.3g} voxels of "
-                f"{_listed(self.spacing_nm)} nm, and a ripening of {self.ripening:g} needs {voxels:.3g}: "
+                f"wavelengths of {listed(self.wavelength_nm)} nm are {wavelength:.3g} voxels of "
+                f"{listed(self.spacing_nm)} nm, and a ripening of {self.ripening:g} needs {voxels:.3g}: "
                 "take smaller voxels, a longer --wavelength-nm or a lower --ripening"
             )
         for axis, count, edge, length in zip(
@@ -162,7 +163,3 @@ class Spinodal(Grown):
         """Labels of the cell: 0 where the concentration is among the lowest of the first phase's share."""
         concentration = self._equation.concentration(state)
         return lowest(concentration, round(self.fractions[0] * concentration.size))
-
-
-def _listed(lengths: Point) -> str:
-    return ", ".join(f"{length:g}" for length in lengths)

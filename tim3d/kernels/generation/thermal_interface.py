@@ -247,7 +247,7 @@ class ThermalInterface(Numbered):
     def _check_particles(self) -> None:
         need_spheres(self.grains)
         if not 0 <= self.film_nm < math.inf:
-            raise ArgumentError(f"film_nm is {self.film_nm:g}; a film has a thickness of 0 or more")
+            raise ArgumentError(f"a film of {self.film_nm:g} nm: its thickness is 0 or more")
         filmed = self.filmed
         packed = self.loading * filmed.mean_volume / self.grains.mean_volume
         if not 0 < packed <= 0.6:
@@ -294,6 +294,10 @@ class ThermalInterface(Numbered):
         if self.delamination.gap_nm < self.spacing_nm[0]:
             raise ArgumentError(
                 f"a gap of {self.delamination.gap_nm:g} nm is thinner than a voxel of {self.spacing_nm[0]:g} nm along z"
+            )
+        if self.delamination.gap_nm > self.bond_line_nm:
+            raise ArgumentError(
+                f"a gap of {self.delamination.gap_nm:g} nm is thicker than the bond line of {self.bond_line_nm:g} nm"
             )
         if 4 * self.delamination.patch_nm > min(self.edges_nm[1:]):
             raise ArgumentError(

@@ -7,6 +7,7 @@ separates from its surroundings is taken for background: the scale must be large
 
 from __future__ import annotations
 
+import math
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -111,7 +112,7 @@ def without(grey: Grey, shading: Floats, removal: Removal) -> Floats:
 def check_background(scale: tuple[float, float], phases: int, removal: str, rounds: int) -> None:
     """Raise `ArgumentError` unless the arguments of `background` are within their ranges."""
     check_phases(phases)
-    if not min(scale) >= 1:
+    if not all(1 <= edge < math.inf for edge in scale):
         raise ArgumentError(f"the scale of a background must be 1 pixel or more, got {scale}")
     if rounds < 1:
         raise ArgumentError(f"a background needs 1 round or more, got {rounds}")

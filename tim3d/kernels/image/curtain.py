@@ -247,7 +247,7 @@ def check_wavelet(wavelet: str) -> None:
 
 def check_stripes(width: float, length: float, along: int) -> None:
     """Raise `ArgumentError` unless the lengths are a pixel or more and the axis is 0 or 1."""
-    if not min(width, length) >= 1:
+    if not (1 <= width < math.inf and 1 <= length < math.inf):
         raise ArgumentError(f"stripes need width and length >= 1 pixel, got {width} and {length}")
     if along not in (0, 1):
         raise ArgumentError(f"stripes lie along axis 0 (y) or 1 (x), got {along}")

@@ -55,6 +55,6 @@ class ConditionedOptions:
             or not 0 <= self.dropout < 1
         ):
             raise ArgumentError(
-                f"learning_rate {self.learning_rate:g} must be above 0, average {self.average:g} and dropout "
+                f"learning rate {self.learning_rate:g} must be above 0, average {self.average:g} and dropout "
                 f"{self.dropout:g} from 0 to below 1"
             )

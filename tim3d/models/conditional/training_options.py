@@ -32,4 +32,4 @@ class ConditionalOptions(ConditionedOptions):
     def __post_init__(self) -> None:
         ConditionedOptions.__post_init__(self)
         if self.critic_steps < 1:
-            raise ArgumentError(f"critic_steps is {self.critic_steps}; it must be 1 or more")
+            raise ArgumentError(f"critic steps: {self.critic_steps}; it must be 1 or more")

@@ -82,7 +82,8 @@ class AdversarialOptions:
     def __post_init__(self) -> None:
         for name in ("batch", "slices", "critic_steps", "penalties"):
             if getattr(self, name) < 1:
-                raise ArgumentError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+                words = name.replace("_", " ")
+                raise ArgumentError(f"{words}: {getattr(self, name)}; it must be 1 or more")
         if (
             not 0 < self.learning_rate < math.inf
             or not 0 <= self.penalty_weight < math.inf
@@ -90,7 +91,7 @@ class AdversarialOptions:
             or self.seed < 0
         ):
             raise ArgumentError(
-                f"learning_rate {self.learning_rate} must be above 0, penalty_weight {self.penalty_weight} and seed "
+                f"learning rate {self.learning_rate} must be above 0, penalty weight {self.penalty_weight} and seed "
                 f"{self.seed} not below 0, average {self.average} from 0 to below 1, and all finite"
             )
 

@@ -88,7 +88,7 @@ class TuningOptions:
             )
         if not 0 < self.learning_rate < np.inf or not 0 <= self.decay < np.inf:
             raise ArgumentError(
-                f"learning_rate {self.learning_rate:g} is above 0, decay {self.decay:g} 0 or more, and both are finite"
+                f"learning rate {self.learning_rate:g} is above 0, decay {self.decay:g} 0 or more, and both are finite"
             )
 
     def record(self) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def halves(examples: Sequence[Example], share: float) -> tuple[list[Example], li
         If the share is out of its range.
     """
     if not 0 < share < 1:
-        raise ArgumentError(f"validation_fraction {share:g} lies between 0 and 1")
+        raise ArgumentError(f"validation fraction {share:g}: it lies between 0 and 1")
     if not examples:
         raise InputError("no slice has an object to learn from")
     if len(examples) == 1:

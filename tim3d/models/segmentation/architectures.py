@@ -112,7 +112,7 @@ def check_architecture(name: str, encoder: str, depth: int, widths: tuple[int, .
     expected = depth if needs.widths else 0
     if len(widths) != expected:
         raise ArgumentError(
-            f"{name} of depth {depth} needs {expected or 'no'} decoder_channels, not {widths}"
+            f"{name} of depth {depth} needs {expected or 'no'} decoder channels, not {widths}"
         )
     if not encoder.startswith(needs.encoders):
         raise ArgumentError(f"{name} needs an encoder of timm, {needs.encoders}NAME, not {encoder}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -65,9 +66,9 @@ class Normalisation:
             raise ArgumentError(
                 f"normalisation by the volume has one mean, not {len(self.mean)}; use how='table'"
             )
-        if not min(self.std) > 0:
+        if wrong := [deviation for deviation in self.std if not 0 < deviation < math.inf]:
             raise ArgumentError(
-                f"a standard deviation of {min(self.std)} grey values: is the image constant?"
+                f"a standard deviation of {wrong[0]} grey values: is the image constant?"
             )
 
     def of_slices(self, slices: Sequence[int]) -> tuple[list[float], list[float]]:

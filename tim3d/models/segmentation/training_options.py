@@ -82,14 +82,15 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "batch", "crop", "patience", "validation_slices"):
             if getattr(self, name) < 1:
-                raise ArgumentError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+                words = name.replace("_", " ")
+                raise ArgumentError(f"{words}: {getattr(self, name)}; it must be 1 or more")
         if (
             not 0 < self.validation_fraction < 1
             or not 0 < self.learning_rate < math.inf
             or min(self.seed, self.threads) < 0
         ):
             raise ArgumentError(
-                f"validation_fraction {self.validation_fraction} lies between 0 and 1, learning_rate "
+                f"validation fraction {self.validation_fraction} lies between 0 and 1, learning rate "
                 f"{self.learning_rate} is finite and above 0, seed {self.seed} and threads {self.threads} not below 0"
             )
         losses_of(self.loss)
@@ -97,7 +98,7 @@ class TrainingOptions:
             not 0 < weight < math.inf for weight in self.class_weights
         ):
             raise ArgumentError(
-                f"encoder_rate {self.encoder_rate} lies above 0 and up to 1, and class weights "
+                f"encoder rate {self.encoder_rate} lies above 0 and up to 1, and class weights "
                 f"{self.class_weights} are finite and above 0"
             )
         for name, known in (("schedule", SCHEDULES), ("crops", get_args(Crops))):

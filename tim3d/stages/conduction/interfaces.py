@@ -119,7 +119,7 @@ def refuse_unused_area(interface: Interfaces | None, area: str) -> None:
     """Raise `ArgumentError` if an area is chosen of interfaces that do not resist."""
     if area != "normal" and not interface:
         raise ArgumentError(
-            f"interface_area is {area!r} and no interface has a resistance: leave out "
+            f"the interface area is {area!r} and no interface has a resistance: leave out "
             "--interface-area, or give an --interface"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +18,12 @@ from tim3d.models.common.conditioned_network import Condition
 from tim3d.models.diffusion.examples import Examples, Voxels
 from tim3d.models.diffusion.network_file import AXES, AXIS
 from tim3d.phases import Phases
+from tim3d.sources.image import refuse_missing
 from tim3d.sources.table_rows import read_table
 from tim3d.stages.generation.training_images import HELD_OUT, Micrographs, read_micrographs, split
 from tim3d.storage import store
 
+log = logging.getLogger(__name__)
 # Column of a table that names the images.
 FILE = "file"
 # Largest difference of the edges of a voxel for which they are the same.
@@ -133,9 +136,11 @@ def of_table(
     Raises
     ------
     InputError
-        If an image has no row or shares its name with another, an edge of a pixel differs, or a
-        column has one value only, or numbers beside other texts.
+        If an image is not there, has no row or shares its name with another, an edge of a pixel
+        differs, or a column has one value only, or numbers beside other texts.
     """
+    for path in paths:
+        refuse_missing(Path(path))
     rows = _rows(table)
     names = [Path(path).name for path in paths]
     if twice := [name for name in names if names.count(name) > 1]:
@@ -144,8 +149,11 @@ def of_table(
         )
     if missing := [name for name in names if name not in rows]:
         raise InputError(
-            f"{table} has no row for {missing[0]}; its column {FILE!r} has {', '.join(rows)}"
+            f"{table} has no row for {missing[0]}; its column {FILE!r}, which names files without their folder, has "
+            f"{', '.join(rows)}"
         )
+    if unused := [name for name in rows if name not in names]:
+        log.warning("%s has rows for images that were not given: %s", table, ", ".join(unused))
     parts = [of_micrographs(read_micrographs([path], phases, pixel_size, scale)) for path in paths]
     for path, one in zip(paths, parts, strict=True):
         if not np.allclose(one.spacing_nm, parts[0].spacing_nm, rtol=SAME, atol=0):

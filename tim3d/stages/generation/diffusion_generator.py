@@ -90,7 +90,7 @@ def diffusion_field(asked: Asked, shape: Triple) -> DiffusionField:
         seed=asked.seed,
         shape=shape,
         domain=domain,
-        tile=asked.tile or _tile(whole, domain),
+        tile=_tile(whole, domain) if asked.tile is None else asked.tile,
         planes=asked.planes,
         stored=asked.stored,
         device=device,

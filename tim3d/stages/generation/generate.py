@@ -270,7 +270,7 @@ def generate(
         *(name for one in STRUCTURES.values() for name in one.options),
     }
     given = {name: value for name, value in locals().items() if name in known and value is not None}
-    _check_kind(kind, triple(shape))
+    _check_kind(kind, triple(shape), seed)
     if kind in ("network", "diffusion"):
         generator: Generator = _network(kind, given, seed, periodic)
     else:
@@ -281,13 +281,15 @@ def generate(
     return generation(asked, options, awaits(given))
 
 
-def _check_kind(kind: str, shape: Triple) -> None:
+def _check_kind(kind: str, shape: Triple, seed: int) -> None:
     if kind not in KINDS:
         raise ArgumentError(f"no kind {kind!r} of structure; there are {', '.join(KINDS)}")
     if min(shape) < 1:
         raise ArgumentError(
-            f"a volume of shape {shape} has no voxels; give three edges as 512,512,512"
+            f"a volume of shape {shape} has no voxels; give three edges as --shape 512,512,512"
         )
+    if not 0 <= seed < 2**64:
+        raise ArgumentError(f"--seed {seed} is not between 0 and 2^64 - 1")
 
 
 def _network(kind: str, given: Mapping[str, Any], seed: int, periodic: bool) -> Generator:

@@ -11,6 +11,7 @@ from tim3d.errors import ArgumentError
 from tim3d.grid import AXES, Triple
 from tim3d.kernels.conduction.bounds import hashin_shtrikman, wiener
 from tim3d.kernels.conduction.conduction import Physics
+from tim3d.kernels.conduction.material import diagonal
 from tim3d.kernels.generation.guidance import Guide, is_guided
 from tim3d.kernels.generation.reverse_process import ReverseProcess
 from tim3d.phases import Phases
@@ -167,7 +168,7 @@ def _conductivities(asked: AskedGuidance, names: Sequence[str]) -> tuple[float, 
         )
     if any(isinstance(value, Sequence) for value in given.values()):
         raise ArgumentError(f"guidance takes one conductivity for each phase: {example}")
-    first, second = (float(given[name]) for name in names)
+    first, second = (diagonal(name, float(given[name]))[0] for name in names)
     Physics({0: first, 1: second}).checked  # noqa: B018  refuses what is out of range
     if first == second:
         raise ArgumentError(

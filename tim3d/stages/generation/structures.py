@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Triple, triple
 from tim3d.kernels.generation.admissible_correlation import nearest_admissible
 from tim3d.kernels.generation.gaussian_field import GaussianField, LevelCuts
-from tim3d.kernels.generation.generator import Generator, refuse_longer
+from tim3d.kernels.generation.generator import Generator, listed, refuse_longer
 from tim3d.kernels.generation.packing import FILLED, HardCore, Overlapping, Packed
 from tim3d.kernels.generation.particles import Grains, lognormal
 from tim3d.kernels.generation.polycrystal import GROWTH, POLYCRYSTAL, Polycrystal
@@ -31,6 +32,8 @@ from tim3d.stages.generation.measured_s2 import (
 )
 from tim3d.storage.schema import Spacing
 
+# Arguments that are lengths in nm above 0.
+LENGTHS = ("correlation_nm", "wavelength_nm", "grain_nm", "diameter_nm", "cell_nm", "bond_line_nm")
 # Arguments that apply to some kinds only.
 OF_FIELDS = ("fractions", "correlation_nm", "s2")
 OF_SPINODAL = ("fractions", "wavelength_nm", "ripening", "cell_nm")
@@ -56,6 +59,17 @@ class Kind:
     make: Callable[[Mapping[str, Any], Place], Generator]
 
 
+def refuse_no_lengths(given: Mapping[str, Any]) -> None:
+    """Raise `ArgumentError` if a length that was typed is not above 0 and finite."""
+    for name in (name for name in LENGTHS if name in given):
+        value = given[name]
+        lengths = [float(v) for v in (value if isinstance(value, Sequence) else [value])]
+        if not all(0 < length < math.inf for length in lengths):
+            raise ArgumentError(
+                f"--{name.replace('_', '-')} {listed(lengths)}: a length is above 0 nm and finite"
+            )
+
+
 def choose(kind: str, given: Mapping[str, Any], place: Place) -> Generator:
     """Return the generator of a kind that has a known law.
 
@@ -65,6 +79,7 @@ def choose(kind: str, given: Mapping[str, Any], place: Place) -> Generator:
         If an argument is missing or does not apply to the kind.
     """
     refuse_foreign(kind, given, STRUCTURES[kind].options)
+    refuse_no_lengths(given)
     return STRUCTURES[kind].make(given, place)
 
 
@@ -118,7 +133,7 @@ def _cell_voxels(given: Mapping[str, Any], at: Place) -> Triple:
     edges = [float(v) / d for v, d in zip(given["cell_nm"], at.spacing, strict=True)]
     if any(abs(n - round(n)) > 1e-6 for n in edges):
         raise ArgumentError(
-            f"a cell of {tuple(given['cell_nm'])} nm is not whole voxels of {at.spacing} nm; change --cell-nm"
+            f"a cell of {listed(given['cell_nm'])} nm is not whole voxels of {listed(at.spacing)} nm; change --cell-nm"
         )
     return triple(round(n) for n in edges)
 

@@ -135,7 +135,11 @@ def _check_counts(**counts: int) -> None:
 def _crop(rows: Sequence[ConditionRow], given: int | None) -> int:
     """Edge of a crop; refuse one that does not fit, or fits only once into all images of a side."""
     shapes = {path: shape_of(path) for one in rows for side in one.sides for path in side.files}
-    edge = given or min(min(shapes[path]) for one in rows for path in one.generated.files)
+    edge = (
+        min(min(shapes[path]) for one in rows for path in one.generated.files)
+        if given is None
+        else given
+    )
     if edge < 8:
         raise ArgumentError(f"crops of {edge} pixels are too small to measure: 8 or more")
     for path, shape in shapes.items():

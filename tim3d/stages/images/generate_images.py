@@ -11,9 +11,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from tim3d.engine import Outline
+from tim3d.engine import Outline, progress_bar
 from tim3d.engine.clusters.memory import available_memory
 from tim3d.engine.passes.plan import size_text
 from tim3d.engine.passes.run import TORCH_BASE_BYTES
@@ -165,9 +164,7 @@ class Images:
         if left or self.overwrite:
             masks.begin()
         with cpu_threads(1):
-            for number in tqdm(
-                left, desc="generate-images", disable=not self.progress, leave=False
-            ):
+            for number in progress_bar(left, desc="generate-images", shown=self.progress):
                 self._add(masks, number, draw(number), net, sha256)
         return masks.shares([_name(number) for number in range(self.count)])
 

@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from tim3d.engine import Outline
+from tim3d.engine import Outline, progress_bar
 from tim3d.engine.clusters.memory import available_memory
 from tim3d.engine.passes.plan import size_text
 from tim3d.errors import ArgumentError, InputError, MemoryPlanError
@@ -297,9 +296,7 @@ class Segmenting:
         if left or self.overwrite:
             self.masks.begin()
         self._warn_of_learnt(left)
-        for name, path in tqdm(
-            left.items(), desc="segment-images", disable=not self.progress, leave=False
-        ):
+        for name, path in progress_bar(left.items(), desc="segment-images", shown=self.progress):
             self._segment(name, path)
         return self.masks.shares(list(self.images))
 

@@ -173,7 +173,7 @@ def train_images(
     words = Words(architecture, encoder, depth)
     spec, first = network(words, images.classes, encoder_weights, start_from)
     refuse_itself(target, start_from)
-    crop = crop or min(128, *images.largest())
+    crop = min(128, *images.largest()) if crop is None else crop
     crop_in(images.largest(), crop, spec.total_stride)
     options = TrainingOptions(
         epochs, steps, batch, crop, learning_rate, patience, validation_fraction,

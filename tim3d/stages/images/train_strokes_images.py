@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -135,7 +136,8 @@ def train_strokes_images(
     options = ForestOptions(trees, depth, leaf, most, seed)
     options.check()
     given = usual_scales(1.0) if scales is None else tuple(map(float, scales))
-    if not given or min(given) <= 0 or any(b <= a for a, b in pairwise(given)):
+    positive = given and all(0 < scale < math.inf for scale in given)
+    if not positive or any(b <= a for a, b in pairwise(given)):
         raise ArgumentError(f"--scales {list(given)} are not ascending numbers of pixels: 1,2,4")
     if folds and not 2 <= folds <= len(images.learnt):
         raise ArgumentError(

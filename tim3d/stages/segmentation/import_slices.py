@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,9 +79,9 @@ def importing(words: Words, checkpoint: Path, weights: Path, overwrite: bool) ->
 
 
 def _edges(size: Mapping[str, float]) -> tuple[float, float, float]:
-    if set(size) != set(AXES) or not min(size.values()) > 0:
+    if set(size) != set(AXES) or not all(0 < edge < math.inf for edge in size.values()):
         raise ArgumentError(
-            f"voxel_size needs an edge above 0 along z, y and x, not {dict(size)}: --voxel-size z=10,y=5,x=5"
+            f"a voxel has an edge above 0 along z, y and x, not {dict(size)}: --voxel-size z=10,y=5,x=5"
         )
     z, y, x = (float(size[axis]) for axis in AXES)
     return z, y, x

@@ -230,13 +230,13 @@ def train(
         if start_from:
             compare_spacing(described(start_from).spacing_nm, grey)
         largest = [max(one.grey.shape[axis] for one in sources) for axis in (1, 2)]
-        crop = crop or min(CROPS[2], *largest)
+        crop = min(CROPS[2], *largest) if crop is None else crop
         crop_in(largest, crop, spec.total_stride)
     else:
         raise ArgumentError(f"--dimensions {dimensions}: a network sees 2 or 3")
     _check_sources(sources, spec)
     options = TrainingOptions(
-        epochs, steps, batch, crop or CROPS[dimensions], learning_rate, patience, validation_fraction,
+        epochs, steps, batch, CROPS[dimensions] if crop is None else crop, learning_rate, patience, validation_fraction,
         seed=seed, device=device, loss=recorded_losses(loss), class_weights=in_order(class_weights, spec.classes),
         augmentation=Augmentation(rotations=_square_pixels(grey), more=recorded_changes(augment)),
         schedule=schedule, crops=crops, encoder_rate=encoder_rate,
@@ -398,7 +398,7 @@ def _spec_3d(
 ) -> UNet3DSpec:
     """Network of volumes whose levels are halved as the edges of the voxels ask."""
     if depth < 1 or len(widths) != depth:
-        raise ArgumentError(f"depth {depth} needs {depth} decoder_channels, not {widths}")
+        raise ArgumentError(f"depth {depth} needs {depth} decoder channels, not {widths}")
     rising = (*reversed(widths), 2 * widths[0])
     return UNet3DSpec(classes, steps_for(grey.spacing_nm, depth), rising, norm, dropout)
 

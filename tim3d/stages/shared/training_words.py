@@ -47,7 +47,9 @@ def in_order(weights: Mapping[str, float] | None, classes: Sequence[str]) -> tup
         )
     if lacking := [name for name in classes if name not in weights]:
         text = ",".join(f"{name}={weights.get(name, 1):g}" for name in classes)
-        raise ArgumentError(f"class_weights leave out {', '.join(lacking)}: --class-weights {text}")
+        raise ArgumentError(
+            f"the weights of classes leave out {', '.join(lacking)}: --class-weights {text}"
+        )
     return tuple(float(weights[name]) for name in classes)
 
 
