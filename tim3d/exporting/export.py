@@ -23,6 +23,7 @@ from tim3d.formats.base import (
     VolumeFormat,
 )
 from tim3d.formats.builtin import format_of
+from tim3d.spelling import given_twice
 from tim3d.stages.shared.field import DEFAULTS, Options
 from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, store
@@ -124,6 +125,8 @@ def export(
         "keep": keep, "cells": cells, "drawing": drawing, "regions": regions, "rows": rows,
     }  # fmt: skip
     names = (field, *((beside,) if isinstance(beside, str) else beside))
+    if twice := given_twice(names):
+        raise ArgumentError(f"{twice!r} is given twice: leave it out of --beside")
     if not store.is_sample(sample) and not store.nodes(sample):
         store.open_sample(sample)
     target = outputs.check_place(out, "an export")

@@ -238,8 +238,7 @@ def second_derivative_peak(
     """
     n, grey = _checked(counts, centres, 2)
     step = _step(grey)
-    if not smoothing > 0:
-        raise ArgumentError(f"smoothing must be a positive number of grey levels, got {smoothing}")
+    check_smoothing(smoothing)
     toward = slice(None) if is_dark(polarity) else slice(None, None, -1)
     bend = ndimage.gaussian_filter1d(n[toward], smoothing / step, order=2, mode="reflect")
     largest = np.abs(bend).max()
@@ -252,6 +251,12 @@ def second_derivative_peak(
             "use a smaller smoothing, or Otsu"
         )
     return float(grey[toward][foot])
+
+
+def check_smoothing(smoothing: float) -> None:
+    """Raise `ArgumentError` unless it is a finite number of grey levels above 0."""
+    if not 0 < smoothing < np.inf:
+        raise ArgumentError(f"smoothing must be a positive number of grey levels, got {smoothing}")
 
 
 def is_dark(polarity: str) -> bool:

@@ -13,7 +13,13 @@ from tim3d.engine import Plan, lock_sample
 from tim3d.errors import ArgumentError
 from tim3d.grid import Block, Triple
 from tim3d.kernels.image.superpixels import check_superpixels, hybrid_labels
-from tim3d.kernels.image.threshold import grey_counts, is_dark, otsu, second_derivative_peak
+from tim3d.kernels.image.threshold import (
+    check_smoothing,
+    grey_counts,
+    is_dark,
+    otsu,
+    second_derivative_peak,
+)
 from tim3d.lazy import xarray as xr
 from tim3d.phases import Phases
 from tim3d.stages.shared.field import DEFAULTS, Making, Options, plan_field, produce, slab
@@ -93,6 +99,8 @@ def annotate(
     if grey.labels:
         raise ArgumentError(f"field {field!r} holds labels; annotate needs grey values")
     check_superpixels(size, compactness)
+    if smoothing is not None:
+        check_smoothing(smoothing)
     for one in (threshold, superpixel_threshold):
         check_thresholds(() if one is None else (one,), grey)
     if smoothing is not None and superpixel_threshold is not None:
