@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tim3d.kernels.conduction import stencil as plain
-from tim3d.kernels.conduction.stencil import Steps
+from tim3d.kernels.conduction.arrays import Steps
 from tim3d.models.conduction import stencil
 from tim3d.models.conduction.device import Device
 
@@ -52,8 +52,10 @@ class Volume:
         self.x, self.b, self.coarse = normal(*ghosted), normal(*ghosted), normal(*cells)
         self.exact = random.standard_normal(ghosted)
         self.codes = random.integers(0, count, ghosted).astype(np.uint8)
+        for end in (0, -1):  # the two codes of electrodes are ghosts
+            self.codes[end] = random.integers(0, count + 2, ghosted[1:])
         # Not symmetric: which code comes first shows. Code 0 has entries too, which nobody may use.
-        self.exact_pairs = 10 ** random.uniform(-3, 2, (3, count, count))
+        self.exact_pairs = 10 ** random.uniform(-3, 2, (3, count + 2, count + 2))
         self.pairs = self.exact_pairs.astype(np.float32)
         self.faces = np.abs(normal(3, *ghosted)) * (random.random((3, *ghosted)) < 0.7)
         self.faces = self.faces.astype(np.float32)

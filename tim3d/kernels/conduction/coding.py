@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from tim3d.errors import ArgumentError
+from tim3d.kernels.conduction.arrays import U8
 from tim3d.kernels.conduction.ghost_layers import Ring
 from tim3d.kernels.conduction.interfaces import Areas, levels_of, measure, touching
 from tim3d.kernels.conduction.material import (
@@ -25,7 +26,6 @@ from tim3d.kernels.conduction.material import (
     material,
 )
 from tim3d.kernels.conduction.normals import Ints, face_factors
-from tim3d.kernels.conduction.stencil import U8
 from tim3d.kernels.conduction.surroundings import MARGIN, PARTICLES, Surroundings
 from tim3d.kernels.conduction.thread_pool import Team, Workers
 

@@ -14,8 +14,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from tim3d.kernels.conduction.arrays import U8
 from tim3d.kernels.conduction.ghost_layers import Halo
-from tim3d.kernels.conduction.stencil import U8
 from tim3d.lazy import ndimage
 
 Ids = NDArray[np.int64]

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tim3d.errors import ArgumentError
 from tim3d.grid import AXES, Triple, triple
 from tim3d.kernels.conduction import solver
+from tim3d.kernels.conduction.arrays import F32, F64, U8
 from tim3d.kernels.conduction.coding import AREAS, InterfaceArea
 from tim3d.kernels.conduction.ghost_layers import Alone, Halo, Wrap
 from tim3d.kernels.conduction.interfaces import Areas, touching
@@ -47,7 +48,6 @@ from tim3d.kernels.conduction.particle_losses import (
 )
 from tim3d.kernels.conduction.sensitivity import Sensitivity, sensitivity
 from tim3d.kernels.conduction.solver import Drive, Electrodes, Problem, Solver, State
-from tim3d.kernels.conduction.stencil import F32, F64, U8
 from tim3d.kernels.conduction.surroundings import Read, as_particles, surroundings_bytes
 from tim3d.kernels.conduction.thread_pool import Team, Workers
 from tim3d.kernels.morphology.phase_mask import as_labels

@@ -8,8 +8,8 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from tim3d.kernels.conduction.arrays import F32, F64, U8
 from tim3d.kernels.conduction.material import Diagonal, Interfaces
-from tim3d.kernels.conduction.stencil import F32, F64, U8
 
 _kernel = nb.njit(nogil=True, cache=True, error_model="numpy")
 

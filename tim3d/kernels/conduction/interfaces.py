@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tim3d.kernels.conduction import normals
+from tim3d.kernels.conduction.arrays import F64, U8
 from tim3d.kernels.conduction.ghost_layers import Ring
 from tim3d.kernels.conduction.material import Interfaces
 from tim3d.kernels.conduction.normals import Flags, Ints, resisting
-from tim3d.kernels.conduction.stencil import F64, U8
 from tim3d.kernels.conduction.surroundings import MARGIN, PARTICLES, Surroundings
 from tim3d.kernels.conduction.thread_pool import Workers
 

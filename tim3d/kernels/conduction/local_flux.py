@@ -11,7 +11,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from tim3d.kernels.conduction.stencil import F32, F64, U8
+from tim3d.kernels.conduction.arrays import F32, F64, U8
 
 # Bins of the histogram: a factor 2^(1/4) each, from 2^-12 to 2^12 times the mean flux; values
 # beyond count in the first and the last bin.

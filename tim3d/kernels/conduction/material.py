@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tim3d.errors import ArgumentError, InputError
-from tim3d.kernels.conduction.stencil import F64, U8
+from tim3d.kernels.conduction.arrays import F64, U8
 
 LARGEST_CONTRAST = 1e5
 # One byte holds 256 codes: 0 is the insulator, two represent the electrodes.

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from tim3d.grid import Triple, triple
+from tim3d.kernels.conduction.arrays import F32
 from tim3d.kernels.conduction.ghost_layers import Halo, Wrap, cuts
-from tim3d.kernels.conduction.stencil import F32
 from tim3d.kernels.conduction.thread_pool import Workers
 
 SWEEPS = 2
@@ -328,10 +328,12 @@ class Multigrid:
         b[1:-1] = self._team.from_numpy(np.concatenate(parts))
 
     def _sweep(self, level: Level, x: Any, b: Any, colours: tuple[int, int]) -> None:
-        for colour in colours * SWEEPS:
-            turn = (colour + level.start) % 2
-            self._team.run(level.relax, level.planes, level.cells, x, b, *level.conductances, turn)
-            level.halo.refresh(x)
+        halo, arguments = level.halo, (x, b, *level.conductances)
+        turned = [(colour + level.start) % 2 for colour in colours * SWEEPS]
+        self._team.smooth(
+            level.relax, level.planes, level.cells, arguments, turned,
+            partial(halo.refresh, x), apart=any(halo.wrap[1:]),
+        )  # fmt: skip
 
 
 def inverse(faces: F32, wrap: Wrap = (False, False, False)) -> F32:

@@ -19,7 +19,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from tim3d.kernels.conduction.stencil import F64, U8
+from tim3d.kernels.conduction.arrays import F64, U8
 from tim3d.kernels.conduction.surroundings import MARGIN, PARTICLES
 
 RADIUS = 3

@@ -15,11 +15,11 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from tim3d.kernels.conduction.arrays import F64, U8
 from tim3d.kernels.conduction.interfaces import Areas, touching
 from tim3d.kernels.conduction.normals import Ints
 from tim3d.kernels.conduction.sensitivity import face_flux, solution
 from tim3d.kernels.conduction.solver import Problem, State
-from tim3d.kernels.conduction.stencil import F64, U8
 from tim3d.kernels.conduction.surroundings import Read, sources
 from tim3d.kernels.conduction.thread_pool import Workers
 

@@ -17,9 +17,9 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from tim3d.kernels.conduction.arrays import F32, F64, U8
 from tim3d.kernels.conduction.local_flux import in_order
 from tim3d.kernels.conduction.solver import Problem, State
-from tim3d.kernels.conduction.stencil import F32, F64, U8
 from tim3d.kernels.conduction.thread_pool import Workers
 
 # Edge of the cubes in which bottlenecks are looked for, in voxels, and how many are listed.

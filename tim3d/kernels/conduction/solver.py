@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tim3d.errors import ConvergenceError
 from tim3d.grid import Triple
 from tim3d.kernels.conduction import local_flux, stencil
+from tim3d.kernels.conduction.arrays import F32, F64, U8
 from tim3d.kernels.conduction.coding import InterfaceArea, code_interfaces
 from tim3d.kernels.conduction.conducting_clusters import keep_through
 from tim3d.kernels.conduction.ghost_layers import Halo
@@ -31,7 +32,6 @@ from tim3d.kernels.conduction.material import (
     pair_conductances,
 )
 from tim3d.kernels.conduction.multigrid import Multigrid, slab_cuts, voxel_level
-from tim3d.kernels.conduction.stencil import F32, F64, U8
 from tim3d.kernels.conduction.surroundings import Read, Surroundings, surroundings
 from tim3d.kernels.conduction.thread_pool import Workers
 

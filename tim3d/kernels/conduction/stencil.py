@@ -6,7 +6,8 @@ axis, and ghosts at 0 and n+1 that a kernel reads and never writes. The caller f
 planes start <= z < stop.
 
 The conductance of a face is either looked up, ``pairs[axis, code, code']`` from the codes of its
-two voxels (code 0 does not conduct), or stored, ``faces[axis, z, y, x]`` for the face below voxel
+two voxels (code 0 does not conduct; the last two codes of the table are electrodes, which are ghosts
+at the ends of the first axis), or stored, ``faces[axis, z, y, x]`` for the face below voxel
 (z, y, x) along the axis.
 
 Sums over voxels are returned as one float64 per plane, each added in a fixed order, so they do not
@@ -19,43 +20,17 @@ Common arguments: `start`, `stop` are planes; `codes` the code of each voxel; `b
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
 
-F32: TypeAlias = NDArray[np.float32]
-F64: TypeAlias = NDArray[np.float64]
-U8: TypeAlias = NDArray[np.uint8]
-Steps: TypeAlias = tuple[int, int, int]
+from tim3d.kernels.conduction.arrays import F32, F64, U8, Steps
+from tim3d.kernels.conduction.few_codes import FEW, add_row, balance_few, restrict_few
+from tim3d.kernels.conduction.relaxation import relax_codes as relax_codes
+from tim3d.kernels.conduction.relaxation import relax_faces as relax_faces
+
 _kernel = nb.njit(nogil=True, cache=True, error_model="numpy")
 # The compiler may reorder sums, in one fixed way at compile time, to overlap several additions.
 _sum_kernel = nb.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
-
-
-@_kernel
-def relax_codes(start: int, stop: int, x: F32, b: F32, codes: U8, pairs: F32, colour: int) -> None:
-    """Half a Gauss-Seidel sweep: balance the flux of the voxels of one checkerboard colour."""
-    along_z, along_y, along_x = pairs[0], pairs[1], pairs[2]
-    for z in range(start, stop):
-        for y in range(1, x.shape[1] - 1):
-            for i in range(1 + (z + y + colour) % 2, x.shape[2] - 1, 2):
-                own = codes[z, y, i]
-                if own != 0:
-                    below, above = (
-                        along_z[own, codes[z - 1, y, i]],
-                        along_z[own, codes[z + 1, y, i]],
-                    )
-                    north, south = (
-                        along_y[own, codes[z, y - 1, i]],
-                        along_y[own, codes[z, y + 1, i]],
-                    )
-                    west, east = along_x[own, codes[z, y, i - 1]], along_x[own, codes[z, y, i + 1]]
-                    inflow = b[z, y, i] + below * x[z - 1, y, i] + above * x[z + 1, y, i]
-                    inflow += north * x[z, y - 1, i] + south * x[z, y + 1, i]
-                    inflow += west * x[z, y, i - 1] + east * x[z, y, i + 1]
-                    x[z, y, i] = inflow / (below + above + north + south + west + east)
 
 
 @_kernel
@@ -63,26 +38,35 @@ def restrict_codes(
     start: int, stop: int, coarse: F32, x: F32, b: F32, codes: U8, pairs: F32, shifts: Steps
 ) -> None:
     """Sum the residual b - A x over the voxels of coarse cells of edges 2**`shifts`."""
-    along_z, along_y, along_x = pairs[0], pairs[1], pairs[2]
     sz, sy, sx = shifts
     for cz in range(start, stop):
         coarse[cz] = 0
         for z in range(((cz - 1) << sz) + 1, min(cz << sz, x.shape[0] - 2) + 1):
-            for y in range(1, x.shape[1] - 1):
-                cy = ((y - 1) >> sy) + 1
-                for i in range(1, x.shape[2] - 1):
-                    own = codes[z, y, i]
-                    if own != 0:
-                        here = x[z, y, i]
-                        rest = b[z, y, i] + along_z[own, codes[z - 1, y, i]] * (
-                            x[z - 1, y, i] - here
-                        )
-                        rest += along_z[own, codes[z + 1, y, i]] * (x[z + 1, y, i] - here)
-                        rest += along_y[own, codes[z, y - 1, i]] * (x[z, y - 1, i] - here)
-                        rest += along_y[own, codes[z, y + 1, i]] * (x[z, y + 1, i] - here)
-                        rest += along_x[own, codes[z, y, i - 1]] * (x[z, y, i - 1] - here)
-                        rest += along_x[own, codes[z, y, i + 1]] * (x[z, y, i + 1] - here)
-                        coarse[cz, cy, ((i - 1) >> sx) + 1] += rest
+            if pairs.shape[1] <= FEW + 2 and 1 < z < x.shape[0] - 2:
+                restrict_few(z, coarse[cz], x, b, codes, pairs, sy, sx)
+            else:
+                _restrict_any(z, coarse[cz], x, b, codes, pairs, sy, sx)
+
+
+@_kernel
+def _restrict_any(
+    z: int, coarse: F32, x: F32, b: F32, codes: U8, pairs: F32, sy: int, sx: int
+) -> None:
+    """Add the residual of a plane to the cells of a coarse plane."""
+    along_z, along_y, along_x = pairs[0], pairs[1], pairs[2]
+    for y in range(1, x.shape[1] - 1):
+        cells = coarse[((y - 1) >> sy) + 1]
+        for i in range(1, x.shape[2] - 1):
+            own = codes[z, y, i]
+            if own != 0:
+                here = x[z, y, i]
+                rest = b[z, y, i] + along_z[own, codes[z - 1, y, i]] * (x[z - 1, y, i] - here)
+                rest += along_z[own, codes[z + 1, y, i]] * (x[z + 1, y, i] - here)
+                rest += along_y[own, codes[z, y - 1, i]] * (x[z, y - 1, i] - here)
+                rest += along_y[own, codes[z, y + 1, i]] * (x[z, y + 1, i] - here)
+                rest += along_x[own, codes[z, y, i - 1]] * (x[z, y, i - 1] - here)
+                rest += along_x[own, codes[z, y, i + 1]] * (x[z, y, i + 1] - here)
+                cells[((i - 1) >> sx) + 1] += rest
 
 
 @_sum_kernel
@@ -125,45 +109,36 @@ def balance(
     drops : (nz+2,)
         Fall of the linear profile across each of these planes.
     """
-    along_z, along_y, along_x = pairs[0], pairs[1], pairs[2]
     for z in range(start, stop):
-        total = 0.0
-        for y in range(1, x.shape[1] - 1):
-            for i in range(1, x.shape[2] - 1):
-                own, here = codes[z, y, i], x[z, y, i]
-                gain = 0.0
-                if own != 0:
-                    gain = along_z[own, codes[z - 1, y, i]] * (drops[z] + x[z - 1, y, i] - here)
-                    total += gain
-                if z < x.shape[0] - 1:
-                    if own != 0:
-                        gain -= along_z[own, codes[z + 1, y, i]] * (
-                            drops[z + 1] + here - x[z + 1, y, i]
-                        )
-                        gain += along_y[own, codes[z, y - 1, i]] * (x[z, y - 1, i] - here)
-                        gain += along_y[own, codes[z, y + 1, i]] * (x[z, y + 1, i] - here)
-                        gain += along_x[own, codes[z, y, i - 1]] * (x[z, y, i - 1] - here)
-                        gain += along_x[own, codes[z, y, i + 1]] * (x[z, y, i + 1] - here)
-                    residual[z, y, i] = gain
-        flux[z] = total
+        if pairs.shape[1] <= FEW + 2 and 1 < z < x.shape[0] - 2:
+            flux[z] = balance_few(z, residual, x, codes, pairs, drops[z], drops[z + 1])
+        else:
+            flux[z] = _balance_any(z, residual, x, codes, pairs, drops)
 
 
 @_kernel
-def relax_faces(start: int, stop: int, x: F32, b: F32, faces: F32, colour: int) -> None:
-    """Half a Gauss-Seidel sweep, as `relax_codes`, with stored conductances."""
-    along_z, along_y, along_x = faces[0], faces[1], faces[2]
-    for z in range(start, stop):
-        for y in range(1, x.shape[1] - 1):
-            for i in range(1 + (z + y + colour) % 2, x.shape[2] - 1, 2):
-                below, above = along_z[z, y, i], along_z[z + 1, y, i]
-                north, south = along_y[z, y, i], along_y[z, y + 1, i]
-                west, east = along_x[z, y, i], along_x[z, y, i + 1]
-                diagonal = below + above + north + south + west + east
-                if diagonal > 0:
-                    inflow = b[z, y, i] + below * x[z - 1, y, i] + above * x[z + 1, y, i]
-                    inflow += north * x[z, y - 1, i] + south * x[z, y + 1, i]
-                    inflow += west * x[z, y, i - 1] + east * x[z, y, i + 1]
-                    x[z, y, i] = inflow / diagonal
+def _balance_any(z: int, residual: F32, x: F64, codes: U8, pairs: F64, drops: F64) -> float:
+    """Flux into a plane of voxels from below, and the net inflow of each."""
+    along_z, along_y, along_x = pairs[0], pairs[1], pairs[2]
+    total = 0.0
+    for y in range(1, x.shape[1] - 1):
+        for i in range(1, x.shape[2] - 1):
+            own, here = codes[z, y, i], x[z, y, i]
+            gain = 0.0
+            if own != 0:
+                gain = along_z[own, codes[z - 1, y, i]] * (drops[z] + x[z - 1, y, i] - here)
+                total += gain
+            if z < x.shape[0] - 1:
+                if own != 0:
+                    gain -= along_z[own, codes[z + 1, y, i]] * (
+                        drops[z + 1] + here - x[z + 1, y, i]
+                    )
+                    gain += along_y[own, codes[z, y - 1, i]] * (x[z, y - 1, i] - here)
+                    gain += along_y[own, codes[z, y + 1, i]] * (x[z, y + 1, i] - here)
+                    gain += along_x[own, codes[z, y, i - 1]] * (x[z, y, i - 1] - here)
+                    gain += along_x[own, codes[z, y, i + 1]] * (x[z, y, i + 1] - here)
+                residual[z, y, i] = gain
+    return total
 
 
 @_kernel
@@ -171,22 +146,32 @@ def restrict_faces(
     start: int, stop: int, coarse: F32, x: F32, b: F32, faces: F32, shifts: Steps
 ) -> None:
     """Sum the residual over coarse cells, as `restrict_codes`, with stored conductances."""
-    along_z, along_y, along_x = faces[0], faces[1], faces[2]
     sz, sy, sx = shifts
+    row = np.empty(x.shape[2], np.float32)
     for cz in range(start, stop):
         coarse[cz] = 0
         for z in range(((cz - 1) << sz) + 1, min(cz << sz, x.shape[0] - 2) + 1):
             for y in range(1, x.shape[1] - 1):
-                cy = ((y - 1) >> sy) + 1
-                for i in range(1, x.shape[2] - 1):
-                    here = x[z, y, i]
-                    rest = b[z, y, i] + along_z[z, y, i] * (x[z - 1, y, i] - here)
-                    rest += along_z[z + 1, y, i] * (x[z + 1, y, i] - here)
-                    rest += along_y[z, y, i] * (x[z, y - 1, i] - here)
-                    rest += along_y[z, y + 1, i] * (x[z, y + 1, i] - here)
-                    rest += along_x[z, y, i] * (x[z, y, i - 1] - here)
-                    rest += along_x[z, y, i + 1] * (x[z, y, i + 1] - here)
-                    coarse[cz, cy, ((i - 1) >> sx) + 1] += rest
+                _residual(z, y, x, b, faces, row)
+                add_row(row, coarse[cz, ((y - 1) >> sy) + 1], sx)
+
+
+@_kernel
+def _residual(z: int, y: int, x: F32, b: F32, faces: F32, row: F32) -> None:
+    """Residual of a row of cells, in `row`."""
+    under, over = faces[0, z, y], faces[0, z + 1, y]
+    behind, before, along = faces[1, z, y], faces[1, z, y + 1], faces[2, z, y]
+    mine, source, lower, upper = x[z, y], b[z, y], x[z - 1, y], x[z + 1, y]
+    back, front = x[z, y - 1], x[z, y + 1]
+    for i in range(1, x.shape[2] - 1):
+        here = mine[i]
+        rest = source[i] + under[i] * (lower[i] - here)
+        rest += over[i] * (upper[i] - here)
+        rest += behind[i] * (back[i] - here)
+        rest += before[i] * (front[i] - here)
+        rest += along[i] * (mine[i - 1] - here)
+        rest += along[i + 1] * (mine[i + 1] - here)
+        row[i] = rest
 
 
 @_kernel

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tim3d.errors import InputError
+from tim3d.kernels.conduction.arrays import U8
 from tim3d.kernels.conduction.ghost_layers import Wrap
-from tim3d.kernels.conduction.stencil import U8
 
 # Voxels around a slab: the window of a normal reaches 3 voxels, and a face has a voxel beyond it.
 MARGIN = 4

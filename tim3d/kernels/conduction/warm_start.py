@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tim3d.grid import triple
+from tim3d.kernels.conduction.arrays import F32, U8
 from tim3d.kernels.conduction.conduction import (
     Conduction,
     Physics,
@@ -18,7 +19,6 @@ from tim3d.kernels.conduction.conduction import (
 from tim3d.kernels.conduction.ghost_layers import Alone, Halo
 from tim3d.kernels.conduction.material import Conductivity
 from tim3d.kernels.conduction.solver import Problem, State
-from tim3d.kernels.conduction.stencil import F32, U8
 from tim3d.kernels.conduction.thread_pool import Team
 from tim3d.kernels.morphology.phase_mask import as_labels
 from tim3d.kernels.morphology.surface import check_spacing

@@ -1,0 +1,134 @@
+"""Relaxation, residual and fluxes where at most two codes conduct, with vector instructions.
+
+A look-up in a table keeps the processor from working on several voxels at once. With the codes 0, 1
+and 2 the conductance of a face is one of three numbers that follow from the voxel's own code, chosen by
+comparisons, and a row is worked on as a whole. The operations on a voxel are those of `stencil`, in
+their order, so that the bits are the same: 2 to 3.5 times as fast in the cache.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba as nb
+import numpy as np
+
+from tim3d.kernels.conduction.arrays import F32, F64, U8
+
+# Codes that these kernels know; a table of conductances has two more, of the electrodes.
+FEW = 3
+_kernel = nb.njit(nogil=True, cache=True, error_model="numpy")
+_inline = nb.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+
+
+@_inline
+def _both(pairs: F32 | F64, axis: int) -> Any:
+    """Conductances along an axis to the codes 0, 1 and 2, from code 1 and from code 2."""
+    return (
+        (pairs[axis, 1, 0], pairs[axis, 1, 1], pairs[axis, 1, 2]),
+        (pairs[axis, 2, 0], pairs[axis, 2, 1], pairs[axis, 2, 2]),
+    )
+
+
+@_inline
+def _own(two: bool, table: Any) -> Any:
+    """Conductances from the voxel's own code, which is 2 or else 1."""
+    one, other = table
+    return (
+        other[0] if two else one[0],
+        other[1] if two else one[1],
+        other[2] if two else one[2],
+    )
+
+
+@_inline
+def _to(code: int, own: Any) -> Any:
+    """Conductance to a neighbour, by its code 0, 1 or 2."""
+    return own[2] if code == 2 else (own[1] if code == 1 else own[0])
+
+
+@_kernel
+def relax_few(
+    z: int, low: int, high: int, x: F32, b: F32, codes: U8, pairs: F32, colour: int
+) -> None:
+    """Balance voxels of one colour in the rows low <= y < high of a plane, as `stencil.relax_codes`."""
+    along_z, along_y, along_x = _both(pairs, 0), _both(pairs, 1), _both(pairs, 2)
+    row = np.empty(x.shape[2], np.float32)
+    for y in range(low, high):
+        ours, under, over = codes[z, y], codes[z - 1, y], codes[z + 1, y]
+        behind, before = codes[z, y - 1], codes[z, y + 1]
+        mine, source, lower, upper = x[z, y], b[z, y], x[z - 1, y], x[z + 1, y]
+        back, front = x[z, y - 1], x[z, y + 1]
+        for i in range(1, x.shape[2] - 1):
+            two = ours[i] == 2
+            in_z, in_y, in_x = _own(two, along_z), _own(two, along_y), _own(two, along_x)
+            below, above = _to(under[i], in_z), _to(over[i], in_z)
+            north, south = _to(behind[i], in_y), _to(before[i], in_y)
+            west, east = _to(ours[i - 1], in_x), _to(ours[i + 1], in_x)
+            inflow = source[i] + below * lower[i] + above * upper[i]
+            inflow += north * back[i] + south * front[i]
+            inflow += west * mine[i - 1] + east * mine[i + 1]
+            total = below + above + north + south + west + east
+            row[i] = inflow / total if ours[i] else mine[i]
+        for i in range(1 + (z + y + colour) % 2, x.shape[2] - 1, 2):
+            mine[i] = row[i]
+
+
+@_kernel
+def restrict_few(
+    z: int, coarse: F32, x: F32, b: F32, codes: U8, pairs: F32, sy: int, sx: int
+) -> None:
+    """Add the residual of a plane to the cells of a coarse plane, as `stencil.restrict_codes`."""
+    along_z, along_y, along_x = _both(pairs, 0), _both(pairs, 1), _both(pairs, 2)
+    row = np.empty(x.shape[2], np.float32)
+    for y in range(1, x.shape[1] - 1):
+        ours, under, over = codes[z, y], codes[z - 1, y], codes[z + 1, y]
+        behind, before = codes[z, y - 1], codes[z, y + 1]
+        mine, source, lower, upper = x[z, y], b[z, y], x[z - 1, y], x[z + 1, y]
+        back, front = x[z, y - 1], x[z, y + 1]
+        for i in range(1, x.shape[2] - 1):
+            two, here = ours[i] == 2, mine[i]
+            in_z, in_y, in_x = _own(two, along_z), _own(two, along_y), _own(two, along_x)
+            rest = source[i] + _to(under[i], in_z) * (lower[i] - here)
+            rest += _to(over[i], in_z) * (upper[i] - here)
+            rest += _to(behind[i], in_y) * (back[i] - here)
+            rest += _to(before[i], in_y) * (front[i] - here)
+            rest += _to(ours[i - 1], in_x) * (mine[i - 1] - here)
+            rest += _to(ours[i + 1], in_x) * (mine[i + 1] - here)
+            row[i] = rest if ours[i] else np.float32(0)
+        add_row(row, coarse[((y - 1) >> sy) + 1], sx)
+
+
+@_kernel
+def add_row(row: F32, cells: F32, shift: int) -> None:
+    """Add the voxels of a row to the cells of edge 2**`shift` that hold them, one after the other."""
+    for i in range(1, len(row) - 1):
+        cells[((i - 1) >> shift) + 1] += row[i]
+
+
+@_kernel
+def balance_few(
+    z: int, residual: F32, x: F64, codes: U8, pairs: F64, drop: float, next_drop: float
+) -> float:
+    """Flux into a plane from below, and the net inflow of each voxel, as `stencil.balance`."""
+    along_z, along_y, along_x = _both(pairs, 0), _both(pairs, 1), _both(pairs, 2)
+    row, total = np.empty(x.shape[2]), 0.0
+    for y in range(1, x.shape[1] - 1):
+        ours, under, over = codes[z, y], codes[z - 1, y], codes[z + 1, y]
+        behind, before = codes[z, y - 1], codes[z, y + 1]
+        mine, lower, upper, net = x[z, y], x[z - 1, y], x[z + 1, y], residual[z, y]
+        back, front = x[z, y - 1], x[z, y + 1]
+        for i in range(1, x.shape[2] - 1):
+            two, here = ours[i] == 2, mine[i]
+            in_z, in_y, in_x = _own(two, along_z), _own(two, along_y), _own(two, along_x)
+            gain = _to(under[i], in_z) * (drop + lower[i] - here)
+            row[i] = gain if ours[i] else 0.0
+            gain -= _to(over[i], in_z) * (next_drop + here - upper[i])
+            gain += _to(behind[i], in_y) * (back[i] - here)
+            gain += _to(before[i], in_y) * (front[i] - here)
+            gain += _to(ours[i - 1], in_x) * (mine[i - 1] - here)
+            gain += _to(ours[i + 1], in_x) * (mine[i + 1] - here)
+            net[i] = gain if ours[i] else 0.0
+        for i in range(1, x.shape[2] - 1):
+            total += row[i]
+    return total
