@@ -124,8 +124,20 @@ def arrive(
     ring, at = _first_ring(values, flags, offsets, reached, unreached)
     later = _changed_rim(values, flags, _seams(arrival.shape, overlap), graph, offsets, steps)
     width, limit = int(WIDTH[metric] * UNIT), UNREACHED - 2**22 - longest
-    while not eikonal.march(values, flags, graph, offsets, steps, later, width, limit, ring, at):
+    ways = eikonal.ways_of(*_moves(arrival.shape), steps) if graph else ()
+
+    def march() -> bool:
+        if graph:
+            return eikonal.march_graph(values, flags, ways, later, width, limit, ring, at)
+        return eikonal.march_eikonal(values, flags, offsets, steps, later, width, limit, ring, at)
+
+    inside = region.reshape(-1)
+    if graph:  # a step out of the region then finds a value that it does not lower
+        eikonal.close(values, inside, UNREACHED, 0)
+    while not march():
         ring = _grown(ring, at, reached + unreached)
+    if graph:
+        eikonal.close(values, inside, 0, UNREACHED)
     if at[FAR]:
         raise InputError(
             f"a geodesic distance exceeds {limit // UNIT} times the shortest voxel edge, the largest that is held; "
@@ -170,10 +182,11 @@ def refine(
     _check_block(exact, region, HALO["refine"])
     offsets, weights, _ = _stencil(arrival.shape, spacing, graph=False)
     values, times, shape = exact.reshape(-1), arrival.reshape(-1), np.array(arrival.shape)
-    counts = np.zeros((UNREACHED >> second_order.SHIFT) + 1, np.int64)
-    second_order.classes(values, times, shape, counts)
-    order = np.empty(counts.sum(), np.int32)
-    second_order.listed(values, times, shape, np.cumsum(counts) - counts, order)
+    starts = np.zeros((UNREACHED >> second_order.SHIFT) + 2, np.int32)
+    second_order.classes(values, times, shape, starts[1:])
+    np.cumsum(starts, dtype=np.int32, out=starts)
+    order = np.empty(starts[-1], np.int32)
+    second_order.listed(values, times, shape, starts, order)
     stacks = np.empty((threads, STACK), np.int32)
 
     def fill(thread: int) -> bool:
@@ -395,13 +408,18 @@ def _stencil(
     """Offsets of the neighbours in the flat array, steps or axis weights, and the longest step."""
     h = _check_spacing(spacing)
     h = h / h.min() * UNIT
-    _, ny, nx = shape
-    strides = np.array([ny * nx, nx, 1], np.int64)
+    moves, strides = _moves(shape)
     if not graph:
         return np.concatenate([strides, -strides[::-1]]), 1 / h**2, math.ceil(h.max())
-    moves = np.array([move for move in np.ndindex(3, 3, 3) if move != (1, 1, 1)]) - 1
     steps = np.rint(np.sqrt(((moves * h) ** 2).sum(axis=1))).astype(np.int64)
     return moves @ strides, steps, int(steps.max())
+
+
+def _moves(shape: Sequence[int]) -> tuple[Counts, Counts]:
+    """The 26 moves to neighbours, and the strides of the flat array."""
+    moves = np.array([move for move in np.ndindex(3, 3, 3) if move != (1, 1, 1)], np.int64) - 1
+    _, ny, nx = shape
+    return moves, np.array([ny * nx, nx, 1], np.int64)
 
 
 def _first_ring(

@@ -32,10 +32,12 @@ from tim3d.kernels.geodesic.eikonal import UNREACHED, root
 WAITS = UNREACHED - 1
 # Voxels are sorted into bins of arrival, 2^SHIFT units wide, so that most predecessors are known
 # first.
-SHIFT = 14
+SHIFT = 12
 BORDER = 2
 # Voxels that one thread takes at a time.
-PIECE = 2**12
+PIECE = 2**9
+# Rows of the buffer of a piece: base and weight of each axis, and the value.
+ROWS = 7
 
 _compiled = nb.njit(nogil=True, cache=True, error_model="numpy")
 _inlined = nb.njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
@@ -71,12 +73,13 @@ def _axis(
     exact: Any, arrival: Any, v: int, offset: int, weight: float
 ) -> tuple[float, float, bool, bool]:
     """Base (inf: no term) and weight of an axis; whether a predecessor is unknown, or two tie."""
-    low, high, own = arrival[v - offset], arrival[v + offset], arrival[v]
-    used = min(low, high) < own
-    s = -offset if low < high else offset
-    base, w, absent = _side(
-        arrival[v + s], arrival[v + 2 * s], exact[v + s], exact[v + 2 * s], weight
-    )
+    place, step = np.uint64(v), np.uint64(offset)
+    below, above = place - step, place + step
+    low, high = arrival[below], arrival[above]
+    used = min(low, high) < arrival[place]
+    near = below if low < high else above
+    beyond = near + (near - place)
+    base, w, absent = _side(arrival[near], arrival[beyond], exact[near], exact[beyond], weight)
     return (base if used else math.inf), w, absent & used, used & (low == high)
 
 
@@ -198,14 +201,60 @@ def fill(
     """Compute all values that can be known, predecessors first; False if the stack was too short.
 
     After False, call again. This is thread number `first` of `threads`. A voxel that two threads
-    compute gets the same value twice.
+    compute gets the same value twice. Voxels of a piece whose predecessors are known are computed
+    together, the others after them, one by one.
     """
     done = True
+    terms = np.empty((ROWS, PIECE), np.float64)
+    ready, behind = np.empty(PIECE, np.int32), np.empty(PIECE, np.int32)
     for start in range(first * PIECE, len(order), threads * PIECE):
-        for v in order[start : start + PIECE]:
+        piece = order[start : start + PIECE]
+        count, others = _gather(exact, arrival, offsets, weights, piece, terms, ready, behind)
+        _roots(terms, count)
+        for i in range(count):
+            exact[ready[i]] = min(np.int64(terms[6, i]), WAITS - 1)
+        for v in behind[:others]:
             if exact[v] == UNREACHED:
                 done &= _climb(exact, arrival, shape, offsets, weights, stack, v)
     return done
+
+
+@_compiled
+def _gather(
+    exact: Any,
+    arrival: Any,
+    offsets: Any,
+    weights: Any,
+    piece: Any,
+    terms: Any,
+    ready: Any,
+    behind: Any,
+) -> tuple[int, int]:
+    """Write the terms of the voxels whose predecessors are known; list these, and the others."""
+    count, others = 0, 0
+    for v in piece:
+        if exact[v] != UNREACHED:
+            continue
+        az, wz, first, two_z = _axis(exact, arrival, v, offsets[0], weights[0])
+        ay, wy, second, two_y = _axis(exact, arrival, v, offsets[1], weights[1])
+        ax, wx, third, two_x = _axis(exact, arrival, v, offsets[2], weights[2])
+        terms[0, count], terms[1, count] = az, wz
+        terms[2, count], terms[3, count] = ay, wy
+        terms[4, count], terms[5, count] = ax, wx
+        ready[count], behind[others] = v, v
+        lone = (az == math.inf) & (ay == math.inf) & (ax == math.inf)
+        late = first | second | third | two_z | two_y | two_x | lone
+        count += not late
+        others += late
+    return count, others
+
+
+@_compiled
+def _roots(terms: Any, count: int) -> None:
+    """Compute the values of all terms, in one loop without branches."""
+    for i in range(count):
+        u = root(terms[0, i], terms[1, i], terms[2, i], terms[3, i], terms[4, i], terms[5, i])
+        terms[6, i] = math.floor(u + 0.5)
 
 
 @_inlined
