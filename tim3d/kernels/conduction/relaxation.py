@@ -11,10 +11,16 @@ import numba as nb
 import numpy as np
 
 from tim3d.kernels.conduction.arrays import F32, U8
-from tim3d.kernels.conduction.few_codes import FEW, relax_few
+from tim3d.kernels.conduction.few_codes import (
+    THREE_CONDUCT,
+    TWO_CONDUCT,
+    relax_few,
+    three_conduct,
+    two_conduct,
+)
 
 # Rows that are taken through several half sweeps while they lie in the cache.
-STRIP = 8
+STRIP = 32
 _kernel = nb.njit(nogil=True, cache=True, error_model="numpy")
 
 
@@ -54,8 +60,11 @@ def _relax_codes(
     z: int, low: int, high: int, x: F32, b: F32, codes: U8, pairs: F32, colour: int
 ) -> None:
     """Balance the voxels of one colour in the rows low <= y < high of a plane."""
-    if pairs.shape[1] <= FEW + 2 and 1 < z < x.shape[0] - 2:
-        relax_few(z, low, high, x, b, codes, pairs, colour)
+    known, inside = pairs.shape[1] - 2, 1 < z < x.shape[0] - 2
+    if inside and known <= TWO_CONDUCT:
+        relax_few(z, low, high, x, b, codes, two_conduct(pairs), colour)
+    elif inside and known == THREE_CONDUCT:
+        relax_few(z, low, high, x, b, codes, three_conduct(pairs), colour)
     else:
         _relax_any(z, low, high, x, b, codes, pairs, colour)
 

@@ -24,7 +24,15 @@ import numba as nb
 import numpy as np
 
 from tim3d.kernels.conduction.arrays import F32, F64, U8, Steps
-from tim3d.kernels.conduction.few_codes import FEW, add_row, balance_few, restrict_few
+from tim3d.kernels.conduction.few_codes import (
+    THREE_CONDUCT,
+    TWO_CONDUCT,
+    add_row,
+    balance_few,
+    restrict_few,
+    three_conduct,
+    two_conduct,
+)
 from tim3d.kernels.conduction.relaxation import relax_codes as relax_codes
 from tim3d.kernels.conduction.relaxation import relax_faces as relax_faces
 
@@ -38,12 +46,15 @@ def restrict_codes(
     start: int, stop: int, coarse: F32, x: F32, b: F32, codes: U8, pairs: F32, shifts: Steps
 ) -> None:
     """Sum the residual b - A x over the voxels of coarse cells of edges 2**`shifts`."""
-    sz, sy, sx = shifts
+    (sz, sy, sx), known = shifts, pairs.shape[1] - 2
     for cz in range(start, stop):
         coarse[cz] = 0
         for z in range(((cz - 1) << sz) + 1, min(cz << sz, x.shape[0] - 2) + 1):
-            if pairs.shape[1] <= FEW + 2 and 1 < z < x.shape[0] - 2:
-                restrict_few(z, coarse[cz], x, b, codes, pairs, sy, sx)
+            inside = 1 < z < x.shape[0] - 2
+            if inside and known <= TWO_CONDUCT:
+                restrict_few(z, coarse[cz], x, b, codes, two_conduct(pairs), sy, sx)
+            elif inside and known == THREE_CONDUCT:
+                restrict_few(z, coarse[cz], x, b, codes, three_conduct(pairs), sy, sx)
             else:
                 _restrict_any(z, coarse[cz], x, b, codes, pairs, sy, sx)
 
@@ -109,9 +120,14 @@ def balance(
     drops : (nz+2,)
         Fall of the linear profile across each of these planes.
     """
+    known = pairs.shape[1] - 2
     for z in range(start, stop):
-        if pairs.shape[1] <= FEW + 2 and 1 < z < x.shape[0] - 2:
-            flux[z] = balance_few(z, residual, x, codes, pairs, drops[z], drops[z + 1])
+        if 1 < z < x.shape[0] - 2 and known <= TWO_CONDUCT:
+            tables = two_conduct(pairs)
+            flux[z] = balance_few(z, residual, x, codes, tables, drops[z], drops[z + 1])
+        elif 1 < z < x.shape[0] - 2 and known == THREE_CONDUCT:
+            three = three_conduct(pairs)
+            flux[z] = balance_few(z, residual, x, codes, three, drops[z], drops[z + 1])
         else:
             flux[z] = _balance_any(z, residual, x, codes, pairs, drops)
 
