@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tim3d.grid import Box
+from tim3d.kernels.generation.coarse_field import CoarseLaw
 from tim3d.kernels.generation.iterated import gathered
 from tim3d.models.common.conditioned_network import Condition
 from tim3d.models.diffusion.local_network import LocalNetwork
@@ -31,7 +32,10 @@ SPECS = {
     "volumes": LocalNetworkSpec(3, 1, (3,), unshuffle=2),
     "sections": LocalNetworkSpec(2, 1, (4,), unshuffle=2, conditions=4),
     "three phases": LocalNetworkSpec(3, 3, (4,), unshuffle=1),
+    "coarse volumes": LocalNetworkSpec(3, 1, (3,), unshuffle=2, coarse=1),
+    "coarse sections": LocalNetworkSpec(2, 1, (4,), unshuffle=2, coarse=1),
 }
+LAW = CoarseLaw(60.0, 0.4, 0.004, 0.01, 150.0, 40.0)
 CONDITIONS: Mapping[str, tuple[Condition, ...]] = {"sections": (AXIS, HEAT)}
 
 
@@ -44,7 +48,8 @@ def saved(folder: Path, name: str = "volumes", seed: int = 0) -> Path:
         for value in net.head.parameters():
             value.mul_(6)
     phases = THREE if spec.channels == 3 else TWO
-    about = LocalNetworkDescription(spec, SPACING, phases, CONDITIONS.get(name, ()))
+    law = LAW if spec.coarse else None
+    about = LocalNetworkDescription(spec, SPACING, phases, CONDITIONS.get(name, ()), coarse=law)
     save_network(path, net, about)
     return path
 
@@ -57,12 +62,16 @@ def giant(field: DiffusionField, more: nn.Module | None = None) -> np.ndarray:
     rows = [[np.nan if v is None else v for v in one.inputs] for one in field.sections]
     nets = [load_network(one.weights)[0].double() for one in field.sections]
     halo, state = field.halo_edge, field.begin(field.domain).astype(np.float64)
+    given = np.empty((0, *(n + 2 * halo for n in field.domain.shape)))
+    if field.coarse:
+        given = field.coarse.standardised(field.domain.grow((halo,) * 3))[None].astype(np.float64)
 
-    def velocity(number: int, planes: np.ndarray, time: float) -> np.ndarray:
+    def velocity(number: int, planes: np.ndarray, time: float, beside: np.ndarray) -> np.ndarray:
         known = torch.tensor([rows[number]] * len(planes), dtype=torch.float64)
         times = torch.full((len(planes),), time, dtype=torch.float64)
+        around = torch.from_numpy(np.ascontiguousarray(beside)) if beside.shape[1] else None
         with torch.inference_mode():
-            made = nets[number](torch.from_numpy(planes), times, known)
+            made = nets[number](torch.from_numpy(planes), times, known, around)
             return np.asarray(made if more is None else more(made))
 
     def wrapped(values: np.ndarray, axes: Any) -> np.ndarray:
@@ -71,7 +80,8 @@ def giant(field: DiffusionField, more: nn.Module | None = None) -> np.ndarray:
 
     def by_planes(axis: int, time: float) -> np.ndarray:
         planes = wrapped(np.moveaxis(state, axis + 1, 0), (2, 3))
-        made = velocity(axis, planes, time)[:, :, halo:-halo, halo:-halo]
+        beside = np.moveaxis(given, axis + 1, 0)[halo:-halo]
+        made = velocity(axis, planes, time, beside)[:, :, halo:-halo, halo:-halo]
         return np.moveaxis(made, 0, axis + 1)
 
     steps = field.process.steps
@@ -79,7 +89,7 @@ def giant(field: DiffusionField, more: nn.Module | None = None) -> np.ndarray:
         time = step / steps
         if len(field.sections) == 1:
             cut = (0, slice(None), *(slice(halo, -halo),) * 3)
-            made = velocity(0, wrapped(state, (1, 2, 3))[None], time)[cut]
+            made = velocity(0, wrapped(state, (1, 2, 3))[None], time, given[None])[cut]
         elif field.planes == "alternating":
             made = by_planes(step % 3, time)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 import tim3d
 from tests.nets import untrained_diffusion, untrained_translator
 from tim3d.errors import ArgumentError, CheckpointError, MixedRunError
+from tim3d.kernels.generation.coarse_field import CoarseLaw
 from tim3d.stages.images.generate_images import generate_images
 
 torch = pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
@@ -144,3 +146,24 @@ def test_other_networks_are_refused(net: Path, tmp_path: Path) -> None:
     net.write_bytes(net.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match="damaged"):
         made(net, tmp_path / "out")
+
+
+def test_the_amount_of_the_coarse_field_changes_images_of_networks_that_have_one(
+    net: Path, tmp_path: Path
+) -> None:
+    from tim3d.models.diffusion.network_spec import LocalNetworkSpec
+
+    law = CoarseLaw(60.0, 0.4, 0.004, 0.01, 150.0, 40.0)
+    spec, coarse = LocalNetworkSpec(2, 1, (4,), unshuffle=1, coarse=1), tmp_path / "c.safetensors"
+    untrained_diffusion(coarse, spec=spec, conditions=(), coarse=law)
+    images = {n: made(coarse, tmp_path / f"{n}", coarse=n) for n in (0.0, 1.0, 2.0)}
+    assert images[0.0] != images[1.0] != images[2.0]
+    whole = made(coarse, tmp_path / "whole", count=4)
+    assert images[1.0] == {name: whole[name] for name in images[1.0]}
+    assert json.loads((tmp_path / "2.0" / "masks.json").read_text())["question"]["coarse"] == 2
+    with pytest.raises(ArgumentError, match=r"from 0 to below 4\.14"):
+        generate_images.plan(coarse, tmp_path / "out", coarse=5.0)
+    with pytest.raises(ArgumentError, match="coarse is -1; it is a number from 0 on"):
+        generate_images.plan(coarse, tmp_path / "out", coarse=-1.0)
+    with pytest.raises(ArgumentError, match="trained without the local fraction: leave --coarse"):
+        generate_images.plan(net, tmp_path / "out", coarse=0.5)

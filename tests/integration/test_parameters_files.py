@@ -189,6 +189,7 @@ CASES = {
         refused={
             "micrograph": "other.tif", "phases": Phases(void=0, solid=255), "pixel_size": 20, "scale": 2,
             "conditions": "conditions.csv", "field": "phase", "objective": "ddpm", "widths": (4, 6), "blocks": 2,
+            "coarse_window": 60.0,
             "unshuffle": 1, "crop": 8, "batch": 2, "learning_rate": 2e-3, "average": 0.9, "dropout": 0.2, "every": 2,
             "held_out": 0.5, "seed": 1, "threads": 2, "mixed_precision": False,
         },

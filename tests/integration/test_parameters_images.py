@@ -53,7 +53,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"weights": "flow.safetensors", "out": "masks", "shape": (8, 8), "count": 2, "steps": 2, "device": "cpu"},
         {
             "weights": "flow2.safetensors", "shape": (8, 12), "count": 3, "conditions": {"material": "Cu"}, "steps": 3,
-            "sampler": "heun", "guidance": 2.0, "seed": 1, "format": "tif", "device": "auto",
+            "sampler": "heun", "guidance": 2.0, "coarse": 0.5, "seed": 1, "format": "tif", "device": "auto",
         },
     ),
     "measure": (

@@ -15,7 +15,7 @@ from tests.micrographs import blobs, layers, shades
 from tim3d.cli import parsing
 from tim3d.errors import ArgumentError, InputError, MissingFieldError, MixedRunError
 from tim3d.forecast import forecasting
-from tim3d.generators import Diffusion
+from tim3d.generators import Diffusion, GaussianField, LevelCuts
 from tim3d.phases import Phases
 from tim3d.stages.generation.train_diffusion import train_diffusion
 from tim3d.stages.generation.training_images import Look
@@ -255,3 +255,79 @@ def test_what_follows_a_training_is_planned_before_it(image: Path, tmp_path: Pat
         assert before.name == after.name
         peaks = [getattr(one, "peak_bytes", 0) for one in (before, after)]
         assert peaks[0] == pytest.approx(peaks[1], rel=0.1)
+
+
+COARSE: dict[str, Any] = {**IMAGE, "coarse_window": 160.0}
+
+
+def test_a_coarse_window_puts_the_law_of_the_local_fraction_into_the_file(
+    image: Path, tmp_path: Path
+) -> None:
+    looks: list[Look] = []
+    about = trained(image, tmp_path / "out", **COARSE, on_look=looks.append)
+    law = about.coarse
+    assert (about.spec.coarse, law.window_nm) == (1, 160)
+    assert law.mean == (tifffile.imread(image) == 0).mean()
+    assert about.training["coarse"]["slow_variance"] == law.slow_variance
+    assert looks[-1].slices[0].max() == 1
+    assert train_diffusion.plan(image, tmp_path / "out", **QUICK, **COARSE) == []
+    (line,) = map(str, train_diffusion.plan(image, tmp_path / "new", **QUICK, **COARSE))
+    assert f"local fraction of pore in windows of 160 nm: {law.mean:.3f}" in line
+    with pytest.raises(MixedRunError, match="--overwrite"):
+        trained(image, tmp_path / "out", **COARSE | {"coarse_window": 150.0})
+    with pytest.raises(MixedRunError, match="--overwrite"):
+        trained(image, tmp_path / "out", **IMAGE)
+
+
+def test_a_volume_is_generated_with_its_coarse_field(sample: str, tmp_path: Path) -> None:
+    given = {"field": "phase", "crop": 8, "widths": (4,), "coarse_window": 85.0}
+    about = trained(sample, tmp_path / "out", **given)
+    assert about.coarse.mean == pytest.approx(
+        float(1 - tim3d.open_field(sample, "phase").isin([7]).mean())
+    )
+    made, net = str(tmp_path / "v.zarr"), tmp_path / "out" / "generator.safetensors"
+    generator = Diffusion(net, steps=1, device="cpu", coarse=0.5)
+    tim3d.generate(made, generator, shape=(8, 8, 8), options=tim3d.Options(progress=False))
+    told = (tmp_path / "v.zarr" / "phase" / "zarr.json").read_text().replace(" ", "")
+    assert '"amount":0.5' in told
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"coarse_window": 39.0}, "give 4 voxels or more, as --coarse-window 40"),
+        ({"coarse_window": 170.0}, "640 x 640 nm have no room for 16 windows of 170 nm"),
+        ({"coarse_window": 0.0}, "--coarse-window 40"),
+    ],
+)
+def test_a_coarse_window_that_does_not_fit_is_refused(
+    image: Path, tmp_path: Path, given: dict[str, Any], text: str
+) -> None:
+    with pytest.raises((ArgumentError, InputError), match=text):
+        train_diffusion.plan(image, tmp_path / "out", **{**QUICK, **IMAGE, **given})
+
+
+def test_a_coarse_window_is_of_one_material_of_two_phases(tmp_path: Path) -> None:
+    images, table = series(tmp_path, TABLE)
+    with pytest.raises(ArgumentError, match=r"there are conditions \(material, temperature\)"):
+        trained(images, tmp_path / "out", conditions=table, **COARSE)
+    three = written(
+        tmp_path / "three.tif", np.uint8(np.arange(64) % 3) + np.zeros((64, 1), np.uint8)
+    )
+    phases = Phases(a=0, b=1, c=2)
+    with pytest.raises(ArgumentError, match="these are 3 phases"):
+        trained(three, tmp_path / "out", phases=phases, pixel_size=10, coarse_window=160.0)
+    grey = written(tmp_path / "grey.tif", shades(64))
+    with pytest.raises(ArgumentError, match="these are grey values"):
+        trained(grey, tmp_path / "out", pixel_size=10, coarse_window=160.0)
+
+
+def test_a_volume_that_is_yet_to_be_made_is_not_counted_in_a_plan(tmp_path: Path) -> None:
+    made, net = str(tmp_path / "v.zarr"), tmp_path / "net"
+    field = GaussianField((40.0,) * 3, (10.0,) * 3, seed=1)
+    with forecasting():
+        tim3d.plan("generate", made, LevelCuts(field, (0.4, 0.6)), shape=(48, 48, 48))
+        (line,) = train_diffusion.plan(
+            made, net, **{**QUICK, "field": "phase", "coarse_window": 160.0}
+        )
+    assert "cannot be planned before" in str(line)

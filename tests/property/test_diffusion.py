@@ -32,6 +32,10 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "mean of planes": ("sections", {"conditions": HEAT}),
     "alternating planes": ("sections", {"planes": "alternating", "steps": 4}),
     "three phases": ("three phases", {}),
+    "coarse field": ("coarse volumes", {}),
+    "periodic coarse field": ("coarse volumes", {"periodic": True}),
+    "coarse field by planes": ("coarse sections", {}),
+    "coarse field by turns": ("coarse sections", {"planes": "alternating", "steps": 4}),
 }
 EVERY = pytest.mark.parametrize("name", KINDS)
 
@@ -122,20 +126,22 @@ def generated(
         {"sampler": "ancestral", "harmonise": 2},
         {"stored": "float16"},
         {"fractions": {"pore": 0.37, "solid": 0.63}},
+        {"coarse": 1.5},
     ],
     ids=str,
 )
 def test_three_blockings_and_two_deaths_give_the_same_bits(
     tmp_path: Path, more: dict[str, Any]
 ) -> None:
-    whole = field(tmp_path, "volumes", **more)
+    name = "coarse field" if "coarse" in more else "volumes"
+    whole = field(tmp_path, name, **more)
     expected = np.array([2, 5])[whole.labels(Box.whole(SHAPE))]
     for block in ((16, 16, 16), (16, 48, 32), (32, 24, 48)):
-        assert np.array_equal(generated(tmp_path, "volumes", block=block, **more), expected)
+        assert np.array_equal(generated(tmp_path, name, block=block, **more), expected)
     for number in (3, 14):
         with dying_at(StepWork, number):
-            generated(tmp_path, "volumes", block=(16, 32, 32), **more)
-    assert np.array_equal(generated(tmp_path, "volumes", block=(16, 32, 32), **more), expected)
+            generated(tmp_path, name, block=(16, 32, 32), **more)
+    assert np.array_equal(generated(tmp_path, name, block=(16, 32, 32), **more), expected)
     if "fractions" in more:
         assert (expected == 2).sum() == round(0.37 * expected.size)
 
@@ -166,8 +172,9 @@ def test_a_larger_volume_has_the_smaller_in_it_beyond_the_reach_of_all_steps(
     )
 
 
-def test_a_periodic_volume_repeats_itself(tmp_path: Path) -> None:
-    made = field(tmp_path, "periodic volumes", (8, 12, 10))
+@pytest.mark.parametrize("name", ["periodic volumes", "periodic coarse field"])
+def test_a_periodic_volume_repeats_itself(tmp_path: Path, name: str) -> None:
+    made = field(tmp_path, name, (8, 12, 10))
     labels = made.labels(Box.whole((8, 12, 10)))
     twice = made.labels(Box((-8, 0, 5), (8, 24, 15)))
     expected = np.roll(np.tile(labels, (2, 2, 1)), -5, axis=2)
@@ -220,6 +227,9 @@ def test_seeds_and_conditions_change_the_volume_and_three_files_are_three_planes
         ("three phases", SHAPE, {"fractions": {"pore": 0.3}}, "between two phases"),
         ("mean of planes", SHAPE, {"conditions": {"axis": "z"}}, "leave out axis"),
         ("volumes", SHAPE, {"seed": -1}, "0 <= seed"),
+        ("volumes", SHAPE, {"coarse": 1.0}, "was trained without it: leave it out"),
+        ("coarse field", SHAPE, {"coarse": -1.0}, "give a number from 0 to below 4.14"),
+        ("coarse field", SHAPE, {"coarse": 4.2}, "would leave 0 to 1"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
@@ -235,6 +245,9 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         Diffusion((sections, sections))
     with pytest.raises(ArgumentError, match="is a network of volumes: give it alone"):
         Diffusion((volumes, three, volumes)).of_shape(SHAPE)
+    coarse = saved(tmp_path, "coarse sections")
+    with pytest.raises(ArgumentError, match="another law of the local fraction"):
+        Diffusion((coarse, coarse, sections)).of_shape(SHAPE)
     with pytest.raises(ArgumentError, match="other phases or dimensions"):
         Diffusion((sections, three, sections)).of_shape(SHAPE)
     planned = field(tmp_path, "volumes")
@@ -248,3 +261,19 @@ def test_conditions_outside_the_training_are_warned_of(
 ) -> None:
     field(tmp_path, "mean of planes", conditions={"temperature": 350.0})
     assert "temperature 350 is outside the training, 200 to 300, by 50 %" in caplog.text
+
+
+def test_a_coarse_field_moves_the_volume_and_none_of_it_is_the_same_fraction(
+    tmp_path: Path,
+) -> None:
+    """Its amount is recorded; three phases have none."""
+    box = Box.whole(SHAPE)
+    made = {n: field(tmp_path, "coarse field", coarse=n) for n in (None, 1.0, 0.0, 2.0)}
+    labels = {n: one.labels(box).tobytes() for n, one in made.items()}
+    assert labels[None] == labels[1.0]
+    assert len(set(labels.values())) == 3
+    assert made[2.0].description()["coarse"]["amount"] == 2
+    assert "coarse" not in field(tmp_path, "three phases").description()
+    sections = field(tmp_path, "coarse field by planes").coarse
+    assert sections is not None
+    assert sections.parts == "slow"

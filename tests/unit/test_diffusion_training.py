@@ -15,12 +15,19 @@ from torch import Tensor
 from tests.micrographs import blobs
 from tests.trainings import killed_and_resumed
 from tim3d.errors import ArgumentError, InputError
+from tim3d.kernels.generation.local_means import (
+    LocalMeans,
+    Surroundings,
+    cells_of,
+    counted,
+    fitted_law,
+)
 from tim3d.models.common.conditioned_network import Condition
 from tim3d.models.common.determinism import cpu_threads
 from tim3d.models.common.training_run import Schedule, TrainingRun
 from tim3d.models.diffusion.drawing import Drawing
 from tim3d.models.diffusion.examples import Examples, turned
-from tim3d.models.diffusion.images import drawn, first_state, followed
+from tim3d.models.diffusion.images import coarse_around, drawn, first_state, followed
 from tim3d.models.diffusion.local_network import LocalNetwork
 from tim3d.models.diffusion.network_file import LocalNetworkDescription, load_network
 from tim3d.models.diffusion.network_spec import LocalNetworkSpec, Objective
@@ -35,6 +42,13 @@ AXES = Condition("axis", ("z", "y", "x"))
 OBJECTIVES: tuple[Objective, ...] = ("flow", "ddpm")
 
 
+def local_means(values: np.ndarray) -> LocalMeans:
+    """Local fractions of the first phase in windows of 6 voxels of 5 nm."""
+    mask = values.reshape((1,) * (3 - values.ndim) + values.shape) == 0
+    cell, spacing = cells_of(30.0, mask.shape, (5.0,) * 3), (5.0,) * 3
+    return LocalMeans(counted(mask, cell), mask.shape, cell, spacing, 30.0)
+
+
 def training(
     objective: Objective = "flow", dimensions: int = 2, **changes: Any
 ) -> DiffusionTraining:
@@ -44,21 +58,30 @@ def training(
     values = images if dimensions == 2 else [np.stack([blobs(20, 1.5, seed=n) for n in range(20)])]
     conditions = (AXES,) if count == 3 else ()
     inputs = np.array([AXES.inputs(a) for a in "zyx"] if conditions else [[]], np.float32)
+    means = [local_means(one) for one in values] if changes.get("coarse") else []
+    law = fitted_law(means) if means else None
     spec = LocalNetworkSpec(
-        dimensions, 1, (8, 8), conditions=3 * len(conditions), objective=objective
+        dimensions,
+        1,
+        (8, 8),
+        conditions=3 * len(conditions),
+        objective=objective,
+        coarse=len(means),
     )
-    about = LocalNetworkDescription(spec, (5.0, 5.0, 5.0), TWO, conditions)
-    examples = Examples(values, inputs, symmetric=count == 1)
+    about = LocalNetworkDescription(spec, (5.0, 5.0, 5.0), TWO, conditions, coarse=law)
+    around = [Surroundings(one, law) for one in means] if law else []
+    examples = Examples(values, inputs, symmetric=count == 1, around=around)
     options = replace(OPTIONS, **changes.get("options", {}))
     return DiffusionTraining(about, examples, examples, options)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("coarse", [False, True])
 def test_a_killed_training_ends_with_the_same_bits(
-    objective: Objective, dimensions: int, tmp_path: Path
+    objective: Objective, dimensions: int, coarse: bool, tmp_path: Path
 ) -> None:
-    one = training(objective, dimensions)
+    one = training(objective, dimensions, coarse=coarse)
     net, about, _ = load_network(killed_and_resumed(one, tmp_path))
     assert net.spec == one.description.spec
     assert [record["step"] for record in about.training["history"]] == [3, 6]
@@ -193,6 +216,33 @@ def test_an_image_depends_on_its_number_and_not_on_those_beside_it() -> None:
     assert not np.array_equal(other, every[0])
 
 
+def test_images_with_a_coarse_field_depend_on_their_number_alone_and_on_its_amount() -> None:
+    one = training(coarse=True)
+    torch.manual_seed(0)
+    net, about = LocalNetwork(one.description.spec).eval(), one.description
+    drawing = Drawing(steps=2, seed=9)
+    every = list(drawn(net, about, (13, 17), range(3), drawing))
+    (third,) = drawn(net, about, (13, 17), range(2, 3), drawing)
+    assert np.array_equal(third, every[2])
+    edges = (64, 64)
+    around = [coarse_around(about, replace(drawing, coarse=n), 2, edges) for n in (1.0, 0.0)]
+    wide = 64 + 2 * about.spec.halo
+    assert [a.shape for a in around if a is not None] == [(1, 1, wide, wide)] * 2
+    assert around[0] is not None
+    assert around[1] is not None
+    assert around[0].std() > 0.3 > np.abs(around[1]).max()
+    larger = coarse_around(about, drawing, 2, (96, 64))
+    assert larger is not None
+    assert np.array_equal(larger[:, :, :wide], around[0])
+
+
+def test_a_volume_of_the_training_tool_is_drawn_with_its_coarse_field() -> None:
+    about = training(dimensions=3, coarse=True).description
+    torch.manual_seed(0)
+    (volume,) = drawn(LocalNetwork(about.spec).eval(), about, (4, 5, 6), range(1), Drawing(steps=1))
+    assert volume.shape == (4, 5, 6)
+
+
 def test_the_noise_of_an_image_is_that_of_its_plane() -> None:
     plane, image = first_state(5, 3, 2, (4, 6)), first_state(5, 0, 2, (8, 4, 6))
     assert np.array_equal(plane[0], image[0, :, 3])
@@ -251,5 +301,10 @@ def test_arrays_that_do_not_go_together_are_refused() -> None:
             one,
             description=replace(one.description, spec=replace(one.description.spec, dimensions=3)),
         )
+    given = training(coarse=True)
+    with pytest.raises(ArgumentError, match=r"of 1 local fractions cannot learn .* without"):
+        replace(given, examples=one.examples)
+    with pytest.raises(ArgumentError, match=r"of 0 local fractions cannot learn .* with"):
+        replace(one, examples=given.examples)
     with pytest.raises(ArgumentError, match="steps is 0"):
         Drawing(steps=0)

@@ -38,6 +38,7 @@ from tim3d.generators import (
     Spinodal,
     Voids,
 )
+from tim3d.kernels.generation.coarse_field import CoarseField, CoarseLaw
 from tim3d.kernels.generation.particles import Grains
 from tim3d.kernels.generation.plane_wave_field import LevelCut
 from tim3d.kernels.generation.reverse_process import ReverseProcess
@@ -135,6 +136,8 @@ OTHERS: list[Any] = [
     HardCore(Grains((100.0,), (1.0,)), 0.1, (10.0,) * 3, 0), Relation("k", physics={"density": "d"}),
     HalfSpace((1.0, 0.0, 0.0), 5.0),
     Packed(Grains((100.0,), (1.0,)), 0.3, (10.0,) * 3, 0, (600.0,) * 3),
+    CoarseLaw(100.0, 0.4, 0.001, 0.004, 400.0, 50.0),
+    CoarseField(CoarseLaw(100.0, 0.4, 0.001, 0.004, 400.0, 50.0), (5.0,) * 3, 0),
     SpectralField((0.0, 10.0, 20.0), (1.0, 0.5, 0.2), (5.0,) * 3, 0),
 ]  # fmt: skip
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from tim3d.errors import ArgumentError, CheckpointError
+from tim3d.kernels.generation.coarse_field import CoarseLaw
 from tim3d.models.common.conditioned_network import Condition, state_channels
 from tim3d.models.common.weights import write_weights
 from tim3d.models.diffusion.encoding import decoded, encoded
@@ -35,7 +36,13 @@ SPECS = [
     LocalNetworkSpec(2, 3, (4, 4), unshuffle=1, conditions=2),
     LocalNetworkSpec(2, 1, (4, 4), blocks=2, unshuffle=1),
     LocalNetworkSpec(2, 1, (4, 4, 4), unshuffle=1),
+    LocalNetworkSpec(2, 1, (4, 6), coarse=1),
 ]
+
+
+def beside(values: torch.Tensor, spec: LocalNetworkSpec) -> tuple[torch.Tensor, ...]:
+    """What stands after the channels of the state, for a network that is given it."""
+    return (values[:, spec.channels :],) if spec.coarse else ()
 
 
 def network(spec: LocalNetworkSpec, seed: int = 0) -> LocalNetwork:
@@ -48,12 +55,18 @@ def measured_support(
 ) -> list[tuple[int, int]]:
     """First and last voxel along each axis on which the output at `place` of every axis depends."""
     generator = torch.Generator().manual_seed(5)
-    shape = (1, spec.channels, *(edge,) * spec.dimensions)
+    shape = (1, spec.channels + spec.coarse, *(edge,) * spec.dimensions)
     state = torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
-    out = net(state, torch.tensor([0.3], dtype=torch.float64))
+    time = torch.tensor([0.3], dtype=torch.float64)
+    out = net(state[:, : spec.channels], time, None, *beside(state, spec))
     out[(0, slice(None), *(place,) * spec.dimensions)].sum().backward()
     assert state.grad is not None
-    seen = (state.grad[0] != 0).any(0).nonzero()
+    each = (state.grad[0] != 0).any(0).nonzero()
+    if spec.coarse:  # what is given beside the state reaches as far as the state, and no farther
+        alone = (state.grad[0, spec.channels :] != 0).any(0).nonzero()
+        assert torch.equal(alone.min(0).values, each.min(0).values)
+        assert torch.equal(alone.max(0).values, each.max(0).values)
+    seen = each
     return [(int(a), int(b)) for a, b in zip(seen.min(0).values, seen.max(0).values, strict=True)]
 
 
@@ -85,18 +98,25 @@ def test_statistics_of_the_window_fail_the_same_proof() -> None:
     assert measured_support(net, spec, edge, spec.halo) == [(0, edge - 1)] * 2
 
 
-@pytest.mark.parametrize("spec", SPECS[1:4], ids=str)
+def evaluated(net: LocalNetwork, both: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+    """Output of a network for a state, and what is given beside it in further channels."""
+    made: torch.Tensor = net(both[:, : net.spec.channels], time, None, *beside(both, net.spec))
+    return made
+
+
+@pytest.mark.parametrize("spec", [*SPECS[1:4], SPECS[-1]], ids=str)
 def test_windows_with_a_halo_equal_the_evaluation_of_everything(spec: LocalNetworkSpec) -> None:
     net, m, h = network(spec), spec.multiple, spec.halo
     shape = (2 * h + 3 * m, 2 * h + 2 * m)
     generator = torch.Generator().manual_seed(1)
-    state = torch.randn((1, spec.channels, *shape), generator=generator, dtype=torch.float64)
+    channels = spec.channels + spec.coarse
+    both = torch.randn((1, channels, *shape), generator=generator, dtype=torch.float64)
     time = torch.tensor([0.7], dtype=torch.float64)
     with torch.no_grad():
-        whole = net(state, time)
+        whole = evaluated(net, both, time)
         for i, j in itertools.product(range(3), range(2)):
-            window = state[..., i * m : (i + 1) * m + 2 * h, j * m : (j + 1) * m + 2 * h]
-            inner = net(window, time)[..., h : h + m, h : h + m]
+            window = both[..., i * m : (i + 1) * m + 2 * h, j * m : (j + 1) * m + 2 * h]
+            inner = evaluated(net, window, time)[..., h : h + m, h : h + m]
             expected = whole[..., h + i * m : h + (i + 1) * m, h + j * m : h + (j + 1) * m]
             assert float((inner - expected).abs().max()) < 1e-13
 
@@ -155,8 +175,8 @@ def test_the_cost_is_that_of_the_convolutions(spec: LocalNetworkSpec) -> None:
         if isinstance(layer, nn.Conv2d | nn.Conv3d):
             layer.register_forward_hook(count)
     assert spec.parameters == sum(p.numel() for p in net.parameters())
-    shape = (1, spec.channels, *(2 * spec.multiple,) * spec.dimensions)
-    net(torch.zeros(shape, dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
+    shape = (1, spec.channels + spec.coarse, *(2 * spec.multiple,) * spec.dimensions)
+    evaluated(net, torch.zeros(shape, dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
     assert counted[0] == pytest.approx(
         spec.multiplications * (2 * spec.multiple) ** spec.dimensions, rel=1e-12
     )
@@ -167,6 +187,10 @@ def test_what_does_not_fit_is_refused() -> None:
     for shape in [(1, 1, 8, 6), (1, 2, 8, 8), (1, 1, 8, 8, 8)]:
         with pytest.raises(ArgumentError, match="multiples of 4"):
             net(torch.zeros(shape), time)
+    with pytest.raises(ArgumentError, match="local fractions of shape"):
+        net(torch.zeros(1, 1, 8, 8), time, None, torch.zeros(1, 1, 8, 8))
+    with pytest.raises(ArgumentError, match="of one phase or of none, not of 2"):
+        LocalNetworkSpec(2, 1, (4,), coarse=2)
     with pytest.raises(ArgumentError, match="conditions of shape"):
         net(torch.zeros(1, 1, 8, 8), time, torch.zeros(1, 2))
     for bad in (
@@ -210,6 +234,20 @@ def test_a_file_gives_back_the_network_and_its_description(tmp_path: Path) -> No
     state, time = torch.zeros(1, 3, 8, 8), torch.tensor([0.4])
     assert torch.equal(loaded(state, time), net(state, time))
     assert save_network(tmp_path / "same.safetensors", loaded, known) == digest
+
+
+def test_the_law_of_the_local_fraction_is_in_the_file_and_nothing_of_it_in_others(
+    tmp_path: Path,
+) -> None:
+    spec, law = SPECS[-1], CoarseLaw(60.0, 0.4, 0.004, 0.01, 150.0, 40.0)
+    about = LocalNetworkDescription(spec, (1.0, 1.0, 1.0), Phases(pore=0, solid=1), (), coarse=law)
+    save_network(tmp_path / "net.safetensors", network(spec).float(), about)
+    loaded, known, _ = load_network(tmp_path / "net.safetensors")
+    assert (loaded.spec, known.coarse) == (spec, law)
+    assert "coarse" not in description().to_json()
+    for bad, changes in ((about, None), (description(), law)):
+        with pytest.raises(ArgumentError, match="local fractions, and the description has"):
+            replace(bad, coarse=changes)
 
 
 def test_files_that_hold_something_else_are_refused(tmp_path: Path) -> None:

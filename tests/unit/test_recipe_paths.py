@@ -52,6 +52,7 @@ score parameters
 relabellings fields evaluation
 evaluate volumes edge entry
 sampler harmonise conditions stored copies scatter
+coarse coarse_window
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.

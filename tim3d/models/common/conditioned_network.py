@@ -199,13 +199,21 @@ class NetworkDescription:
 
     def to_json(self) -> str:
         """The canonical text: keys sorted, no spaces."""
-        values = {
+        return json.dumps(self.as_values(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    def as_values(self) -> dict[str, Any]:
+        """Content of the file, as numbers and texts by name."""
+        return {
             "schema": SCHEMA, "model": self.kind, "spec": asdict(self.spec), "spacing_nm": self.spacing_nm,
             "phases": list(self.phases.items()) if self.phases else None,
             "conditions": [asdict(one) for one in self.conditions],
             "training": dict(self.training), "tim3d": self.tim3d or package_version(),
         }  # fmt: skip
-        return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def more(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Attributes that a kind of network has beside the common ones, from what its file says."""
+        return {}
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -223,6 +231,7 @@ class NetworkDescription:
             tuple(_condition(one) for one in values["conditions"]),
             values["training"],
             values["tim3d"],
+            **cls.more(values),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,17 @@ from tim3d.models.common.digest import arrays_sha256
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+
+
+class Surroundings(Protocol):
+    """Numbers that a network is given beside each voxel of an example."""
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """All that it follows from."""
+
+    def __getitem__(self, box: Any, /) -> Floats:
+        """Values in a box, given by slices."""
 
 
 class Voxels(Protocol):
@@ -41,6 +52,8 @@ class Examples:
         Whether crops are turned and mirrored: the material is the same in all directions.
     digest : str
         SHA-256 of all values (default: computed).
+    around : sequence of Surroundings, optional
+        What the network is given beside each array (default: nothing).
 
     Raises
     ------
@@ -52,9 +65,12 @@ class Examples:
     conditions: Floats
     symmetric: bool = True
     digest: str = ""
+    around: Sequence[Surroundings] = ()
 
     def __post_init__(self) -> None:
         ranks = {len(one.shape) for one in self.values}
+        if self.around and len(self.around) != len(self.values):
+            raise InputError(f"{len(self.values)} arrays with {len(self.around)} surroundings")
         if len(ranks) != 1 or not ranks <= {2, 3} or len(self.conditions) != len(self.values):
             raise InputError(
                 f"{len(self.values)} arrays of {sorted(ranks)} dimensions with {len(self.conditions)} rows of "
@@ -82,23 +98,43 @@ class Examples:
         >>> [part.shape for part in examples.crops(3, 16, np.random.default_rng(0))]
         [(3, 16, 16), (3, 2)]
         """
+        values, conditions, _ = self.surrounded(count, edge, rng)
+        return values, conditions
+
+    def surrounded(
+        self, count: int, edge: int, rng: np.random.Generator
+    ) -> tuple[Bytes, Floats, Floats | None]:
+        """Crops and inputs as `crops` gives them, and what the network is given beside them."""
         chosen = rng.integers(len(self.values), size=count)
-        boxes = [self._crop(self.values[int(n)], edge, rng) for n in chosen]
-        return np.stack(boxes), self.conditions[chosen]
+        every = [self._crop(int(n), edge, rng) for n in chosen]
+        around = np.stack([one for _, one in every]) if self.around else None
+        return np.stack([crop for crop, _ in every]), self.conditions[chosen], around
 
     def sha256(self) -> str:
         """Hash of all values and conditions."""
+        beside = [one.counts for one in self.around]
         if self.digest:
-            return arrays_sha256([self.conditions], self.digest)
-        return arrays_sha256([*(np.asarray(one) for one in self.values), self.conditions])
+            return arrays_sha256([self.conditions, *beside], self.digest)
+        return arrays_sha256([*(np.asarray(one) for one in self.values), self.conditions, *beside])
 
-    def _crop(self, values: Voxels, edge: int, rng: np.random.Generator) -> Bytes:
+    def _crop(self, number: int, edge: int, rng: np.random.Generator) -> tuple[Bytes, Floats]:
+        values = self.values[number]
         start = [int(rng.integers(n - edge + 1)) for n in values.shape]
-        crop = np.asarray(values[tuple(slice(a, a + edge) for a in start)])
-        return turned(crop, rng) if self.symmetric else crop
+        box = tuple(slice(a, a + edge) for a in start)
+        crop = np.asarray(values[box])
+        turn = turning(crop.ndim, rng) if self.symmetric else np.asarray
+        around = turn(self.around[number][box]) if self.around else np.empty(0, np.float32)
+        return turn(crop), around
+
+
+def turning(dimensions: int, rng: np.random.Generator) -> Callable[[Any], Any]:
+    """A function that exchanges and mirrors axes, in one of the 8 ways of a square or the 48 of a cube."""
+    order = rng.permutation(dimensions)
+    ways = tuple(slice(None, None, int(way)) for way in rng.choice((-1, 1), dimensions))
+    return lambda values: values.transpose(order)[ways]
 
 
 def turned(crop: Bytes, rng: np.random.Generator) -> Bytes:
-    """A crop with its axes exchanged and mirrored at random: 8 symmetries of a square, 48 of a cube."""
-    swapped = crop.transpose(rng.permutation(crop.ndim))
-    return swapped[tuple(slice(None, None, int(way)) for way in rng.choice((-1, 1), crop.ndim))]
+    """A crop with its axes exchanged and mirrored at random."""
+    made: Bytes = turning(crop.ndim, rng)(crop)
+    return made

@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 
 from tim3d.grid import Box, triple
 from tim3d.kernels.generation.philox import Noise
-from tim3d.models.diffusion.drawing import Drawing, domain_edge
+from tim3d.models.diffusion.drawing import Drawing, coarse_field, domain_edge
 from tim3d.models.diffusion.encoding import decoded
 from tim3d.models.diffusion.local_network import LocalNetwork
 from tim3d.models.diffusion.network_file import AXIS, LocalNetworkDescription
@@ -62,7 +62,9 @@ def drawn(
     for number in numbers:
         state = torch.from_numpy(first_state(drawing.seed, number, about.spec.channels, edges))
         with torch.inference_mode():
-            last = followed(net, state.to(device), drawing, condition, without)
+            around = coarse_around(about, drawing, number, edges)
+            beside = None if around is None else torch.from_numpy(around).to(device)
+            last = followed(net, state.to(device), drawing, condition, without, beside)
         window = last[(slice(None), slice(None), *(slice(n) for n in shape))]
         yield decoded(window, len(about.phases or ()))[0].cpu().numpy()
 
@@ -79,12 +81,30 @@ def first_state(
     return np.stack(planes).reshape(1, channels, *edges)
 
 
+def coarse_around(
+    about: LocalNetworkDescription, drawing: Drawing, number: int, edges: tuple[int, ...]
+) -> npt.NDArray[np.float32] | None:
+    """Local fraction that a network is given, (1, 1, *edges) of a domain with the reach around it; None of others."""
+    field = coarse_field(about, drawing)
+    if field is None:
+        return None
+    halo = about.spec.halo
+    low = (-halo,) * len(edges)
+    high = tuple(n + halo for n in edges)
+    if len(edges) == 3:
+        made = field.standardised(Box(triple(low), triple(high)))
+        return made[None, None]
+    made = field.image(number, Box(triple((0, *low)), triple((1, *high))))
+    return field.law.standardised(made.astype(np.float64))[None]
+
+
 def followed(
     net: LocalNetwork,
     state: Tensor,
     drawing: Drawing,
     condition: Tensor | None = None,
     without: Tensor | None = None,
+    coarse: Tensor | None = None,
 ) -> Tensor:
     """State at time 1 from the state at time 0, (n, channels, *spatial), in a periodic domain."""
     halo = net.spec.halo
@@ -93,7 +113,7 @@ def followed(
     def speed(x: Tensor, time: float) -> Tensor:
         wrapped = pad(x, (halo,) * 2 * (x.ndim - 2), mode="circular")
         return velocity(
-            net, wrapped, time, condition, without=without, guidance=drawing.guidance
+            net, wrapped, time, condition, without=without, guidance=drawing.guidance, coarse=coarse
         )[inner]  # fmt: skip
 
     for since, to in pairwise(PATHS[net.spec.objective].schedule(drawing.steps)):

@@ -90,7 +90,7 @@ class LocalNetwork(nn.Module):
         self.embed = nn.Sequential(
             nn.Linear(2 * FREQUENCIES + 2 * spec.conditions, size), nn.SiLU(), nn.Linear(size, size), nn.SiLU()
         )  # fmt: skip
-        self.stem = convolution(spec, spec.inputs, widths[0])
+        self.stem = convolution(spec, spec.entering, widths[0])
         self.down_blocks = nn.ModuleList([_stage(spec, width, width) for width in widths])
         self.down = nn.ModuleList(
             [convolution(spec, a, b, 2, stride=2) for a, b in pairwise(widths)]
@@ -102,7 +102,13 @@ class LocalNetwork(nn.Module):
         self.norm = PixelNorm(widths[0])
         self.head = convolution(spec, widths[0], spec.inputs)
 
-    def forward(self, state: Tensor, time: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        state: Tensor,
+        time: Tensor,
+        condition: Tensor | None = None,
+        coarse: Tensor | None = None,
+    ) -> Tensor:
         """Compute the velocity or the noise.
 
         Parameters
@@ -113,15 +119,18 @@ class LocalNetwork(nn.Module):
             0 to 1. Flow: 0 is noise, 1 is data. DDPM: the step over the number of steps.
         condition : (n, conditions), optional
             NaN where a condition is not given (default: none is).
+        coarse : (n, coarse, *spatial), optional
+            What a network of `spec.coarse` channels is given beside the state at every voxel.
 
         Raises
         ------
         ArgumentError
             If a shape does not fit.
         """
-        self._check(state, condition)
+        self._check(state, condition, coarse)
         known = self.embed(self._known(state, time, condition))
-        features = self.stem(unshuffled(state, self.spec.unshuffle))
+        entering = state if coarse is None else torch.cat([state, coarse], 1)
+        features = self.stem(unshuffled(entering, self.spec.unshuffle))
         waiting = []
         for level, stage in enumerate(self.down_blocks):
             features = _through(stage, features, known)
@@ -148,7 +157,7 @@ class LocalNetwork(nn.Module):
             known += [torch.where(given, condition, 0).to(state.dtype), given.to(state.dtype)]
         return torch.cat(known, 1)
 
-    def _check(self, state: Tensor, condition: Tensor | None) -> None:
+    def _check(self, state: Tensor, condition: Tensor | None, coarse: Tensor | None) -> None:
         spec, edges = self.spec, tuple(state.shape[2:])
         if (
             len(edges) != spec.dimensions
@@ -162,6 +171,11 @@ class LocalNetwork(nn.Module):
         if condition is not None and condition.shape != (len(state), spec.conditions):
             raise ArgumentError(
                 f"conditions of shape {tuple(condition.shape)} do not fit: {(len(state), spec.conditions)} is expected"
+            )
+        given = (len(state), 0, *edges) if coarse is None else tuple(coarse.shape)
+        if given != (len(state), spec.coarse, *edges):
+            raise ArgumentError(
+                f"local fractions of shape {given} do not fit: {(len(state), spec.coarse, *edges)} is expected"
             )
 
 

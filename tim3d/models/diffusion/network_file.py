@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from tim3d.errors import ArgumentError
+from tim3d.kernels.generation.coarse_field import CoarseLaw
 from tim3d.models.common.conditioned_network import (
     Conditioned,
     NetworkDescription,
@@ -31,6 +34,13 @@ class LocalNetworkDescription(NetworkDescription):
     ----------
     spec : LocalNetworkSpec
         The layers.
+    coarse : CoarseLaw, optional
+        Law of the local fraction of the first phase, which the network is given beside the state.
+
+    Raises
+    ------
+    ArgumentError
+        If the layers take a local fraction and there is no law, or the other way round.
 
     Examples
     --------
@@ -45,6 +55,28 @@ class LocalNetworkDescription(NetworkDescription):
     layers: ClassVar[type[LocalNetworkSpec]] = LocalNetworkSpec
 
     spec: LocalNetworkSpec
+    coarse: CoarseLaw | None = None
+
+    def __post_init__(self) -> None:
+        super(LocalNetworkDescription, self).__post_init__()
+        if bool(self.spec.coarse) != (self.coarse is not None):
+            raise ArgumentError(
+                f"the layers take {self.spec.coarse} local fractions, and the description has "
+                f"{'no law of one' if self.coarse is None else 'a law of one'}"
+            )
+
+    def as_values(self) -> dict[str, Any]:
+        """Content of the file; without a local fraction nothing of it."""
+        values = super(LocalNetworkDescription, self).as_values()
+        if self.coarse is None:
+            del values["spec"]["coarse"]
+            return values
+        return values | {"coarse": asdict(self.coarse)}
+
+    @classmethod
+    def more(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The law of the local fraction, if there is one."""
+        return {"coarse": CoarseLaw(**values["coarse"])} if "coarse" in values else {}
 
 
 def save_network(path: str | Path, net: LocalNetwork, description: LocalNetworkDescription) -> str:

@@ -38,6 +38,8 @@ class LocalNetworkSpec:
     objective : {"flow", "ddpm"}
         Output of the network: the velocity data - noise on the straight path from noise to data, or
         the noise in x = sqrt(a) data + sqrt(1 - a) noise.
+    coarse : int
+        Channels that the network is given beside the state: 1 for the local fraction of a phase.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class LocalNetworkSpec:
     unshuffle: int = 2
     conditions: int = 0
     objective: Objective = "flow"
+    coarse: int = 0
 
     def __post_init__(self) -> None:
         counts = (self.channels, self.blocks, self.unshuffle, *self.widths)
@@ -65,6 +68,10 @@ class LocalNetworkSpec:
             raise ArgumentError(
                 f"a local network has 2 or 3 dimensions, and one or more channels, blocks, widths and voxels in a "
                 f"cell; given: {self}"
+            )
+        if self.coarse not in (0, 1):
+            raise ArgumentError(
+                f"a local network is given the local fraction of one phase or of none, not of {self.coarse}"
             )
         if self.conditions < 0 or self.objective not in get_args(Objective):
             raise ArgumentError(
@@ -128,6 +135,11 @@ class LocalNetworkSpec:
         return int(self.channels * self.unshuffle**self.dimensions)
 
     @property
+    def entering(self) -> int:
+        """Channels that enter the first convolution: those of the state, and what is given beside it."""
+        return int((self.channels + self.coarse) * self.unshuffle**self.dimensions)
+
+    @property
     def multiplications(self) -> float:
         """Multiplications of the convolutions for each voxel of the output."""
         return sum(
@@ -157,7 +169,7 @@ class LocalNetworkSpec:
         with its gradients and copies: eight times the features before it, ten times those in it.
         """
         kept = sum((8 * a + 10 * b) / self._voxels(level) for a, b, level in self._blocks())
-        kept += 8 * self.channels + 4 * self.widths[0] / self._voxels(0)
+        kept += 8 * (self.channels + self.coarse) + 4 * self.widths[0] / self._voxels(0)
         return int(4 * (5 * self.parameters + batch * edge**self.dimensions * kept))
 
     def forward_bytes(self, shape: tuple[int, ...]) -> int:
@@ -169,7 +181,7 @@ class LocalNetworkSpec:
         voxels = math.prod(shape)
         waiting = sum(w / self._voxels(n) for n, w in enumerate(self.widths[:-1]))
         busiest = max(15 * w / self._voxels(n) for n, w in enumerate(self.widths))
-        return int(4 * voxels * (4 * self.channels + waiting + busiest))
+        return int(4 * voxels * (4 * (self.channels + self.coarse) + waiting + busiest))
 
     def _voxels(self, level: int) -> int:
         return int((self.unshuffle * 2**level) ** self.dimensions)
@@ -177,7 +189,7 @@ class LocalNetworkSpec:
     def _convolutions(self) -> Iterator[tuple[int, int, int, int]]:
         """Places of the kernel, channels before and after, and level of every convolution."""
         full, last = KERNEL**self.dimensions, self.levels
-        yield full, self.inputs, self.widths[0], 0
+        yield full, self.entering, self.widths[0], 0
         for before, width, level in self._blocks():
             yield full, before, width, level
             yield full, width, width, level

@@ -144,6 +144,7 @@ def velocity(
     *,
     without: Tensor | None = None,
     guidance: float = 1.0,
+    coarse: Tensor | None = None,
 ) -> Tensor:
     """Velocity data - noise of states x = t data + (1 - t) noise, whatever the network estimates.
 
@@ -160,11 +161,14 @@ def velocity(
     guidance : float
         Weight w: the velocity is v(without) + w (v(condition) - v(without)). 1 evaluates the
         network once.
+    coarse : (n, 1, *spatial), optional
+        Local fraction that a network was trained with.
     """
     path = PATHS[net.spec.objective]
 
     def of(given: Tensor | None) -> Tensor:
-        return path.velocity(lambda x, t: net(x, t, given), state, time)
+        beside = () if coarse is None else (coarse,)
+        return path.velocity(lambda x, t: net(x, t, given, *beside), state, time)
 
     if guidance == 1:
         return of(condition)

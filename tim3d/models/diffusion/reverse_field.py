@@ -22,6 +22,7 @@ from torch import Tensor
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
+from tim3d.kernels.generation.coarse_field import CoarseField
 from tim3d.kernels.generation.generator import as_data
 from tim3d.kernels.generation.guidable import Guidable
 from tim3d.kernels.generation.guidance import Guide
@@ -97,6 +98,8 @@ class DiffusionField(Guidable):
         than at 0.
     guide : Guide, optional
         What the estimates of the data are moved to; `tim3d.generate` makes such a volume.
+    coarse : CoarseField, optional
+        Local fraction of the first phase, which the networks are given beside the state.
 
     Raises
     ------
@@ -121,6 +124,7 @@ class DiffusionField(Guidable):
     spacing_nm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     share: float | None = None
     guide: Guide | None = None
+    coarse: CoarseField | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (("planes", Planes), ("stored", Stored)):
@@ -201,6 +205,7 @@ class DiffusionField(Guidable):
             "threads": 1,
             "torch": torch_version(),
             **({} if self.guide is None else {"guide": as_data(self.guide)}),
+            **({} if self.coarse is None else {"coarse": as_data(self.coarse)}),
         }
 
     def reach(self, number: int) -> Triple:
@@ -230,7 +235,9 @@ class DiffusionField(Guidable):
     def velocity(self, number: int, tile: Box, before: State) -> Reals:
         """Velocity of a tile, (channels, z, y, x)."""
         one = self.process.evaluations()[number - 1]
-        return home(self).velocity(one.at, before, self._inner(number), self._axis(one))
+        window = tile.grow(self.reach(number))
+        around = self.coarse.standardised(window) if self.coarse else None
+        return home(self).velocity(one.at, before, self._inner(number), self._axis(one), around)
 
     def _inner(self, number: int) -> tuple[slice, ...]:
         """Place of a tile in its window."""
@@ -262,13 +269,14 @@ class DiffusionField(Guidable):
     @property
     def advance_bytes(self) -> int:
         """Bytes of weights, of an evaluation, and of velocities and noise of a tile."""
-        if self.device != "cpu":
-            return 16 * self.channels * self.tile**3
         long = self.tile + 2 * self.halo_edge
+        coarse = 4 * (self.channels + 2) * long**3 if self.coarse else 0
+        if self.device != "cpu":
+            return 16 * self.channels * self.tile**3 + coarse
         window = (SLICES, long, long) if len(self.sections) > 1 else (long, long, long)
         evaluation = max(one.spec.forward_bytes(window) for one in self.sections)
         voxels = self.channels * (7 * self.tile**3 + 2 * math.prod(window))
-        return evaluation + 4 * voxels + self._weight_bytes
+        return evaluation + 4 * voxels + coarse + self._weight_bytes
 
     @property
     def _weight_bytes(self) -> int:
@@ -292,9 +300,15 @@ class Home:
         nets = {path: _loaded(one).to(self.device) for path, one in files.items()}
         self.nets = [nets[one.weights] for one in field.sections]
         self.conditions = [_conditions(one).to(self.device) for one in field.sections]
+        self.channels = field.channels
 
     def velocity(
-        self, time: float, before: State, inner: tuple[slice, ...], axis: int | None
+        self,
+        time: float,
+        before: State,
+        inner: tuple[slice, ...],
+        axis: int | None,
+        around: Reals | None = None,
     ) -> Reals:
         """Velocity in a tile, (channels, z, y, x).
 
@@ -308,8 +322,11 @@ class Home:
             Place of the tile in it.
         axis : int, optional
             Axis that planes are normal to (default: all three, or a network of volumes).
+        around : (z, y, x), optional
+            What the network is given beside the state.
         """
-        state = torch.from_numpy(np.ascontiguousarray(before)).to(self.device)
+        given = before if around is None else np.concatenate([before, around[None]])
+        state = torch.from_numpy(np.ascontiguousarray(given)).to(self.device)
         with _exact(self.device):
             if len(self.nets) == 1:
                 made = self._evaluated(0, state[None], time)[0][(slice(None), *inner)]
@@ -331,9 +348,10 @@ class Home:
         return torch.cat(made).movedim(0, axis + 1)
 
     def _evaluated(self, number: int, state: Tensor, time: float) -> Tensor:
-        rows = self.conditions[number].expand(len(state), -1)
+        rows, channels = self.conditions[number].expand(len(state), -1), self.channels
+        beside = (state[:, channels:].contiguous(),) if state.shape[1] > channels else ()
         made: Tensor = self.nets[number](
-            state.contiguous(), state.new_full((len(state),), time), rows
+            state[:, :channels].contiguous(), state.new_full((len(state),), time), rows, *beside
         )
         return made
 

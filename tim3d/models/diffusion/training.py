@@ -67,6 +67,11 @@ class DiffusionTraining:
                 f"a crop of {crop} is not a multiple of {spec.multiple}, the edge of the largest cell of the network; "
                 f"give {max(1, round(crop / spec.multiple)) * spec.multiple}"
             )
+        if bool(self.examples.around) != bool(spec.coarse):
+            raise ArgumentError(
+                f"a network of {spec.coarse} local fractions cannot learn from examples "
+                f"{'with' if self.examples.around else 'without'} them"
+            )
         shortest = min(self.examples.shortest, self.judged.shortest)
         if shortest < crop:
             raise InputError(
@@ -109,10 +114,12 @@ class DiffusionLoss(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, asked: Question, condition: Tensor | None, cast: Any) -> Tensor:
+    def forward(
+        self, asked: Question, condition: Tensor | None, cast: Any, coarse: Tensor | None = None
+    ) -> Tensor:
         """Mean over samples, channels and voxels."""
         with cast:
-            estimate = self.net(asked.state, asked.time, condition)
+            estimate = self.net(asked.state, asked.time, condition, coarse)
         return mse_loss(estimate.float(), asked.target)
 
 
@@ -134,9 +141,9 @@ class DiffusionLearner:
 
     def step(self, number: int, rng: np.random.Generator) -> Record:
         """Learn from random crops at random times."""
-        asked, condition = self._batch(self.training.examples, rng)
+        asked, condition, coarse = self._batch(self.training.examples, rng)
         cast = self.place.cast("bfloat16" if self.options.mixed_precision else "float32")
-        loss: Tensor = self.loss(asked, self._dropped(condition, rng), cast)
+        loss: Tensor = self.loss(asked, self._dropped(condition, rng), cast, coarse)
         self.adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), LARGEST_GRADIENT)
@@ -152,18 +159,18 @@ class DiffusionLearner:
         spread = torch.from_numpy((np.arange(count) + 0.5) / count).float()
         normal = math.sqrt(2) * torch.erfinv(2 * spread - 1)
         for part in range(JUDGED):
-            asked, condition = self._batch(self.training.judged, rng, normal[part::JUDGED])
-            estimate = self.product(asked.state, asked.time, condition)
+            asked, condition, coarse = self._batch(self.training.judged, rng, normal[part::JUDGED])
+            estimate = self.product(asked.state, asked.time, condition, coarse)
             losses.append(mse_loss(estimate, asked.target).item())
         score = math.fsum(losses) / JUDGED
         return Verdict(score, {"score": score})
 
     def _batch(
         self, examples: Examples, rng: np.random.Generator, normal: Tensor | None = None
-    ) -> tuple[Question, Tensor | None]:
-        """Question for random crops, and the inputs of their conditions."""
+    ) -> tuple[Question, Tensor | None, Tensor | None]:
+        """Question for random crops, the inputs of their conditions, and their local fractions."""
         options, about = self.options, self.training.description
-        crops, inputs = examples.crops(options.batch, options.crop, rng)
+        crops, inputs, around = examples.surrounded(options.batch, options.crop, rng)
         data = encoded(torch.from_numpy(np.ascontiguousarray(crops)), len(about.phases or ()))
         noise = torch.from_numpy(rng.standard_normal(tuple(data.shape), np.float32))
         if normal is None:
@@ -174,7 +181,8 @@ class DiffusionLearner:
         parts = (asked.state, asked.time, asked.target)
         moved = Question(*(upload(part.numpy(), device) for part in parts))
         condition = upload(inputs, device) if about.spec.conditions else None
-        return moved, condition
+        coarse = None if around is None else upload(around[:, None], device)
+        return moved, condition, coarse
 
     def _dropped(self, condition: Tensor | None, rng: np.random.Generator) -> Tensor | None:
         """Conditions without those of some samples, as guidance needs; the axis is always given."""

@@ -59,6 +59,9 @@ class Diffusion(Generator):
     scatter : mapping of name to float, optional
         Natural scatter of the targets, their standard deviation between volumes of this size
         (default: from the octants of an unguided volume, which is made before).
+    coarse : float, optional
+        Factor of the standard deviation of the local fraction, of networks that are given it: 0 for
+        the same fraction everywhere (default: 1, as it was measured).
 
     Raises
     ------
@@ -85,6 +88,7 @@ class Diffusion(Generator):
     conductivity: Mapping[str, float] | None = None
     axis: Literal["z", "y", "x"] | None = None
     scatter: Mapping[str, float] | None = None
+    coarse: float | None = None
 
     def __post_init__(self) -> None:
         if len(self.paths) not in (1, 3):

@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import Box, Triple, triple
+from tim3d.kernels.generation.coarse_field import CoarseLaw
+from tim3d.kernels.generation.local_means import LocalMeans, Surroundings
 from tim3d.models.common.conditioned_network import Condition
 from tim3d.models.diffusion.examples import Examples, Voxels
 from tim3d.models.diffusion.network_file import AXES, AXIS
@@ -52,6 +54,10 @@ class Material:
         Name and SHA-256 of each file, or sample, field and fingerprint.
     digest : str
         Hash of the values, if they are not in memory.
+    means : tuple of LocalMeans
+        Local fraction of the first phase of each array, if a network is given it.
+    coarse : CoarseLaw, optional
+        Its law.
     """
 
     values: Sequence[Voxels]
@@ -62,6 +68,8 @@ class Material:
     symmetric: bool
     sources: list[dict[str, Any]]
     digest: str = ""
+    means: tuple[LocalMeans, ...] = ()
+    coarse: CoarseLaw | None = None
 
     @property
     def dimensions(self) -> int:
@@ -82,7 +90,8 @@ class Material:
         """Examples to learn from, examples to select by, and a sentence about the split."""
         if self.dimensions == 3:
             seen, judged, text = _split_volume(self.values[0], crop, share)
-            return self._examples([seen]), self._examples([judged]), text
+            first = triple((depth_before(self.values[0], judged), 0, 0))
+            return self._examples([seen]), self._examples([judged], [first]), text
         groups = (
             [self.values] if self.conditions and self._is_by_axis else [[v] for v in self.values]
         )
@@ -91,19 +100,32 @@ class Material:
             one, other, text = split([np.asarray(v)[None] for v in group], self.labels, crop, share)
             seen_all += [v[0] for v in one]
             judged_all += [v[0] for v in other]
-        return self._examples(seen_all), self._examples(judged_all), text
+        first_of = [
+            triple((0, 0, whole.shape[1] - part.shape[1]))
+            for whole, part in zip(self.values, judged_all, strict=True)
+        ]
+        return self._examples(seen_all), self._examples(judged_all, first_of), text
 
     @property
     def _is_by_axis(self) -> bool:
         return [one.name for one in self.conditions] == [AXIS]
 
-    def _examples(self, values: Sequence[Voxels]) -> Examples:
+    def _examples(self, values: Sequence[Voxels], starts: Sequence[Triple] = ()) -> Examples:
+        """Arrays, each from a first voxel on (default: the first), with their conditions."""
         rows = [
             [v for one in self.conditions for v in one.inputs(given.get(one.name))]
             for given in self.given
         ]
         inputs = np.array(rows, np.float32).reshape(len(rows), -1)
-        return Examples(values, inputs, self.symmetric, self.digest)
+        return Examples(values, inputs, self.symmetric, self.digest, self._around(starts))
+
+    def _around(self, starts: Sequence[Triple]) -> tuple[Surroundings, ...]:
+        if self.coarse is None:
+            return ()
+        return tuple(
+            Surroundings(one, self.coarse, starts[n] if starts else (0, 0, 0))
+            for n, one in enumerate(self.means)
+        )
 
 
 def of_micrographs(images: Micrographs) -> Material:
@@ -302,6 +324,13 @@ def _split_volume(values: Voxels, crop: int, share: float | None) -> tuple[Voxel
         judged,
         f"selection by the last {held} of {depth} slices, which training never sees",
     )
+
+
+def depth_before(values: Voxels, part: Voxels) -> int:
+    """Slices of a volume before a part of it."""
+    assert isinstance(values, FieldVoxels)
+    assert isinstance(part, FieldVoxels)
+    return part.whole.start[0] - values.whole.start[0]
 
 
 def check_conditions(paths: Sequence[str], table: object) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 from tim3d.errors import ArgumentError
 from tim3d.forecast import NOT_TRAINED, expected
 from tim3d.grid import AXES, Box, Triple, triple
+from tim3d.kernels.generation.coarse_field import CoarseField
 from tim3d.models.common.device import choose_device
 from tim3d.models.diffusion.network_file import AXIS, LocalNetworkDescription, describe_network
 from tim3d.models.diffusion.reverse_field import DiffusionField, Planes, Section, Stored
@@ -57,6 +58,10 @@ class Asked(AskedGuidance, Protocol):
         """Device, or auto."""
 
     @property
+    def coarse(self) -> float | None:
+        """Factor of the standard deviation of the local fraction."""
+
+    @property
     def periodic(self) -> bool:
         """Whether the volume is periodic."""
 
@@ -98,6 +103,7 @@ def diffusion_field(asked: Asked, shape: Triple) -> DiffusionField:
         spacing_nm=first.spacing_nm,
         share=share,
         guide=chosen_guide(asked, first.phases, share, shape),
+        coarse=_coarse(asked, first, domain),
     )
     log.info("%s", summary(field))
     return field
@@ -114,6 +120,11 @@ def _check_alike(about: list[tuple[LocalNetworkDescription, str]], paths: tuple[
     if first.spec.dimensions == 3 and len(about) > 1:
         raise ArgumentError(f"{paths[0]} is a network of volumes: give it alone")
     for (one, _), path in zip(about, paths, strict=True):
+        if one.coarse != first.coarse:
+            raise ArgumentError(
+                f"{path} has another law of the local fraction than {paths[0]}: give one network of sections for all "
+                "planes, or networks without --coarse-window"
+            )
         if one.spec.objective != "flow":
             raise ArgumentError(
                 f"{path} estimates noise ({one.spec.objective}), and volumes are made with velocities: train with the "
@@ -147,6 +158,28 @@ def _sections(
         inputs = tuple(None if v != v else v for v in values)
         sections.append(Section(str(Path(path).absolute()), sha256, one.spec, inputs))
     return tuple(sections)
+
+
+def _coarse(asked: Asked, about: LocalNetworkDescription, domain: Box) -> CoarseField | None:
+    """Local fraction that the networks are given: of networks of sections its slow part.
+
+    What the short structure leaves of itself in a window of a section differs from section to section.
+    """
+    if about.coarse is None:
+        if asked.coarse is not None:
+            raise ArgumentError(
+                "--coarse is a factor of the variation of the local fraction, and this network was trained without it: "
+                "leave it out, or train with --coarse-window"
+            )
+        return None
+    return CoarseField(
+        about.coarse,
+        about.spacing_nm,
+        asked.seed,
+        domain.shape if asked.periodic else (0, 0, 0),
+        1.0 if asked.coarse is None else asked.coarse,
+        "all" if about.spec.dimensions == 3 else "slow",
+    )
 
 
 def _tile(whole: int, domain: Box) -> int:
@@ -199,5 +232,16 @@ def summary(field: DiffusionField) -> str:
         f"{process.steps} steps by {process.sampler}: {field.passes} passes over {edges} voxels in {field.stored}\n"
         f"tiles of {field.tile} voxels, {window**along:.2f} times the work of endless ones; "
         f"{planes * window**along * spec.multiplications / 1e3:.1f} thousand multiplications a voxel and pass; "
-        f"on {field.device}"
+        f"on {field.device}{_coarse_text(field.coarse)}"
+    )
+
+
+def _coarse_text(field: CoarseField | None) -> str:
+    if field is None:
+        return ""
+    law, (name, length) = field.law, ("slow part of the", field.law.correlation_nm)
+    of = f"{name} local fraction" if field.parts == "slow" else "local fraction"
+    return (
+        f"\n{of} about {law.mean:.3f}, standard deviation {field.variance**0.5:.3f}, correlation length "
+        f"{length:.4g} nm, drawn by coordinate"
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from tim3d.models.diffusion.network_file import LocalNetworkDescription
 from tim3d.models.diffusion.network_spec import LocalNetworkSpec
 from tim3d.models.diffusion.training import DiffusionTraining
 from tim3d.models.diffusion.training_options import DiffusionOptions
+from tim3d.stages.generation.local_fractions import law_text
 from tim3d.stages.generation.network_training import Draw, NetworkJob
 
 
@@ -43,7 +44,16 @@ class DiffusionJob(NetworkJob):
     def description(self) -> LocalNetworkDescription:
         """Description of the network without its training."""
         one = self.material
-        return LocalNetworkDescription(self.spec, one.spacing_nm, one.phases, one.conditions)
+        return LocalNetworkDescription(
+            self.spec, one.spacing_nm, one.phases, one.conditions, coarse=one.coarse
+        )
+
+    @cached_property
+    def decided(self) -> dict[str, Any]:
+        """Record of all that determines the network besides layers, pixels and options."""
+        law = self.material.coarse
+        known = {"held_out": self.held_out, **self.place.decided}
+        return known if law is None else {**known, "coarse": asdict(law)}
 
     def _lines(self) -> list[str]:
         spec, options, material = self.spec, self.options, self.material
@@ -57,6 +67,11 @@ class DiffusionJob(NetworkJob):
             + (f", conditions {known}" if known else ""),
             f"{self.place.schedule.steps} steps of {options.batch} crops of {options.crop}, objective "
             f"{spec.objective}, a look every {self.place.schedule.every}",
+            *(
+                [law_text(material.coarse, next(iter(material.phases or ())))]
+                if material.coarse
+                else ()
+            ),
         ]
 
     def _bytes(self) -> int:

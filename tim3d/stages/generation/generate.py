@@ -44,7 +44,7 @@ from tim3d.typed import (
 OF_NETWORKS = ("weights", "precision", "tile", "device")
 OF_DIFFUSION = (
     "weights", "steps", "sampler", "planes", "harmonise", "conditions", "fractions", "stored", "tile", "device",
-    "target", "conductivity", "axis", "scatter",
+    "target", "conductivity", "axis", "scatter", "coarse",
 )  # fmt: skip
 KINDS = (*STRUCTURES, "network", "diffusion")
 
@@ -100,6 +100,7 @@ def generate(
     conductivity: Conductivities | None = None,
     axis: Literal["z", "y", "x"] | None = None,
     scatter: Targets | None = None,
+    coarse: float | None = None,
     stored: Literal["float32", "float16"] | None = None,
     precision: Literal["float32", "bfloat16", "float16"] | None = None,
     tile: int | None = None,
@@ -226,6 +227,9 @@ def generate(
     scatter : mapping of name to float, optional
         Of diffusion: standard deviation of each target between volumes of this size (default: from
         the octants of an unguided volume, which is made before). A target is met within one.
+    coarse : float, optional
+        Of diffusion by networks that were trained with --coarse-window: factor of the standard
+        deviation of the local fraction, 0 for the same fraction everywhere (default: 1, as measured).
     stored : {"float32", "float16"}, optional
         Of diffusion: type of the states that lie in the sample meanwhile (default: float32).
     precision : {"float32", "bfloat16", "float16"}, optional

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from tim3d.errors import ArgumentError
-from tim3d.forecast import will_exist
+from tim3d.forecast import expected, will_exist
 from tim3d.models.common.conditioned_network import state_channels
 from tim3d.models.diffusion.network_spec import LocalNetworkSpec
 from tim3d.models.diffusion.training_options import DiffusionOptions
@@ -21,6 +21,7 @@ from tim3d.stages.generation.diffusion_examples import (
     of_micrographs,
     of_table,
 )
+from tim3d.stages.generation.local_fractions import with_local_fractions
 from tim3d.stages.generation.training_images import Look, read_micrographs
 from tim3d.stages.shared.awaited import cannot_plan
 from tim3d.stages.shared.verb import Task, Verb
@@ -37,6 +38,7 @@ def train_diffusion(
     scale: int = 1,
     conditions: str | Path | None = None,
     field: str | None = None,
+    coarse_window: float | None = None,
     objective: Literal["flow", "ddpm"] = "flow",
     widths: Channels = (32, 48),
     blocks: int = 1,
@@ -85,6 +87,10 @@ def train_diffusion(
         column, numbers or names of classes (default: none).
     field : str, optional
         Field of labels of a sample: a network of volumes is trained on it (default: of images).
+    coarse_window : float, optional
+        Length in nm over which the phase fraction is averaged, some times the size of the structures:
+        the network is given the local fraction of the first of two phases around every voxel, and
+        what is generated varies slowly as the material does (default: it is given nothing).
     objective : {"flow", "ddpm"}
         Estimate of the network: the velocity from noise to data (flow matching), or the noise, with
         the 1000 steps and linear variances of DDPM.
@@ -162,15 +168,21 @@ def train_diffusion(
     options = DiffusionOptions(crop, batch, learning_rate, average, dropout, seed, mixed_precision)
     schedule = Schedule(steps, every, math.inf if minutes is None else 60 * minutes)
     place = TrainingFolder(Path(out), schedule, device, threads, progress)
-    LocalNetworkSpec(3 if field else 2, 1, tuple(widths), blocks, unshuffle, 0, objective)
+    beside = 0 if coarse_window is None else 1
+    LocalNetworkSpec(3 if field else 2, 1, tuple(widths), blocks, unshuffle, 0, objective, beside)
     paths = [str(p) for p in ([micrograph] if isinstance(micrograph, str | Path) else micrograph)]
     awaited = next((p for p in paths if will_exist(p) and not Path(p).exists()), None)
+    if field and beside and expected("field", f"{paths[0]}/{field}") is not None:
+        awaited = f"{paths[0]}/{field}"
     if awaited:
         return Task(partial(cannot_plan, "train_diffusion", awaited), lambda: place.weights)
     material = _material(paths, field, conditions, phases, pixel_size, scale)
+    if coarse_window is not None:
+        material = with_local_fractions(material, coarse_window)
     inputs = sum(one.columns for one in material.conditions)
     spec = LocalNetworkSpec(
-        material.dimensions, state_channels(material.labels or 1), tuple(widths), blocks, unshuffle, inputs, objective
+        material.dimensions, state_channels(material.labels or 1), tuple(widths), blocks, unshuffle, inputs, objective,
+        beside,
     )  # fmt: skip
     job = DiffusionJob(material, options, place, held_out, on_look, spec)
     return Task(partial(job.plans, overwrite), partial(job.start, overwrite))

@@ -42,6 +42,7 @@ def generate_images(
     steps: int = 16,
     sampler: Literal["euler", "heun"] = "euler",
     guidance: float = 1.0,
+    coarse: float = 1.0,
     seed: int = 0,
     format: Literal["png", "tif"] = "png",
     device: str = "auto",
@@ -76,6 +77,9 @@ def generate_images(
     guidance : float
         Weight of the conditions in a diffusion: 1 as they were learnt, above 1 exaggerated; then an
         evaluation is done twice.
+    coarse : float
+        Factor of the standard deviation of the local fraction, of a diffusion that was trained with
+        --coarse-window: 1 as it was measured, 0 the same fraction everywhere.
     seed : int
         Number from which the noise follows, 0 to 2^64 - 1.
     format : {"png", "tif"}
@@ -108,7 +112,7 @@ def generate_images(
     ----------
     Ho and Salimans, 2022 (guidance). DOI 10.48550/arXiv.2207.12598
     """
-    drawing = Drawing(steps, sampler == "heun", guidance, seed)
+    drawing = Drawing(steps, sampler == "heun", guidance, seed, coarse)
     if len(shape) != 2 or min(*shape, count) < 1:
         raise ArgumentError(
             f"{count} images of shape {tuple(shape)}: give one or more, with two edges, as --shape 128,128"

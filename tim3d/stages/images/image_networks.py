@@ -18,7 +18,7 @@ from tim3d.forecast import NOT_TRAINED, expected
 from tim3d.models.common.conditioned_network import Condition
 from tim3d.models.common.weights import Kind, kind_of, parsed, read_weights
 from tim3d.models.conditional.network_file import ConditionalDescription
-from tim3d.models.diffusion.drawing import Drawing, drawing_bytes
+from tim3d.models.diffusion.drawing import Drawing, coarse_field, drawing_bytes
 from tim3d.models.diffusion.network_file import AXIS, LocalNetworkDescription
 from tim3d.phases import Phases
 
@@ -97,10 +97,12 @@ class ByDiffusion:
             )
         self.about.inputs(given)
         self._check_guidance(place, given, drawing.guidance)
+        self._check_coarse(place, drawing)
 
     def question(self, drawing: Drawing) -> dict[str, Any]:
-        """All of the drawing."""
-        return asdict(drawing)
+        """All of the drawing, its local fraction if the network is given one."""
+        known = asdict(drawing)
+        return known if self.about.coarse else {k: v for k, v in known.items() if k != "coarse"}
 
     def said(self, drawing: Drawing) -> str:
         """Number of steps."""
@@ -120,6 +122,14 @@ class ByDiffusion:
 
         net = load_network(place)[0].to(named_device(choose_device(device)))
         return lambda n: next(drawn(net, self.about, shape, range(n, n + 1), drawing, given))
+
+    def _check_coarse(self, place: Path, drawing: Drawing) -> None:
+        if self.about.coarse:
+            coarse_field(self.about, drawing)  # refuses an amount that is too large
+        elif drawing.coarse != 1:
+            raise ArgumentError(
+                f"{place} was trained without the local fraction: leave --coarse out, or train with --coarse-window"
+            )
 
     def _check_guidance(self, place: Path, given: Given, weight: float) -> None:
         known = [c for c in self.about.conditions if c.name != AXIS]
@@ -150,7 +160,7 @@ class ByCgan:
         plain = Drawing(seed=drawing.seed)
         asked = {
             "steps": (drawing.steps, plain.steps), "sampler": (drawing.heun, plain.heun),
-            "guidance": (drawing.guidance, plain.guidance),
+            "guidance": (drawing.guidance, plain.guidance), "coarse": (drawing.coarse, plain.coarse),
         }  # fmt: skip
         if foreign := [name for name, (value, default) in asked.items() if value != default]:
             raise ArgumentError(
