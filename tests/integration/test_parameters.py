@@ -76,7 +76,8 @@ ANOTHER: dict[str, Any] = {
     "delamination": {"below": 0.3, "patch_nm": 4.0, "gap_nm": 2.0},
     "weights": "g.safetensors", "precision": "bfloat16", "tile": 8, "device": "cpu", "periodic": True,
     "steps": 2, "sampler": "heun", "planes": "alternating", "harmonise": 2, "conditions": {"temperature": 250},
-    "coarse": 0.5, "stored": "float16", "target": {"phase_fraction": 0.4, "conductivity": 2.8},
+    "coarse": 0.5, "coarse_sample": "s.zarr", "coarse_field": "raw2",
+    "stored": "float16", "target": {"phase_fraction": 0.4, "conductivity": 2.8},
     "conductivity": {"pore": 0.4, "solid": 8.0}, "axis": "y", "scatter": {"phase_fraction": 0.02, "conductivity": 0.03},
 }  # fmt: skip
 

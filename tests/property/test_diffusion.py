@@ -226,7 +226,7 @@ def test_seeds_and_conditions_change_the_volume_and_three_files_are_three_planes
         ("volumes", SHAPE, {"fractions": {"pore": 0.3, "solid": 0.6}}, "add up to 1, not 0.9"),
         ("three phases", SHAPE, {"fractions": {"pore": 0.3}}, "between two phases"),
         ("mean of planes", SHAPE, {"conditions": {"axis": "z"}}, "leave out axis"),
-        ("volumes", SHAPE, {"seed": -1}, "0 <= seed"),
+        ("volumes", SHAPE, {"seed": -1}, "seed -1 is not between 0"),
         ("volumes", SHAPE, {"coarse": 1.0}, "was trained without it: leave it out"),
         ("coarse field", SHAPE, {"coarse": -1.0}, "give a number from 0 to below 4.14"),
         ("coarse field", SHAPE, {"coarse": 4.2}, "would leave 0 to 1"),

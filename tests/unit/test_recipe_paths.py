@@ -52,13 +52,14 @@ score parameters
 relabellings fields evaluation
 evaluate volumes edge entry
 sampler harmonise conditions stored copies scatter
-coarse coarse_window
+coarse coarse_window coarse_field
 """
 PLAIN = set(WORDS.split())
 # Arguments that name files, beside the sample: the same for a new one.
 FILES = {
     "export.out",
     "fidelity.volumes", "fidelity.micrograph", "generate.s2", "generate.weights", "import_generator.checkpoint",
+    "generate.coarse_sample",
     "import_generator.weights", "library.folder", "library.add", "library.micrograph", "library.train",
     "library.page", "library.csv", "fit_imaging.model", "render.model", "adapt.like", "likeness.like",
     "train_translator.like", "train_translator.model", "translate.model",

@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import ClassVar, Literal, TypeAlias, cast
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,14 @@ from scipy.special import ndtr
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
-from tim3d.kernels.generation.lattice_weights import Three, Weights, gaussian_weights, sums
+from tim3d.kernels.generation.generator import as_data
+from tim3d.kernels.generation.lattice_weights import (
+    REACH,
+    Three,
+    Weights,
+    gaussian_weights,
+    sums,
+)
 from tim3d.kernels.generation.philox import STREAM_BITS, Noise
 from tim3d.kernels.generation.spectral_field import correlation_of, two_point
 
@@ -115,6 +122,22 @@ class CoarseLaw:
     def standardised(self, fraction: Floats) -> Reals:
         """Deviation of a local fraction from the mean over its standard deviation: what a network is given."""
         return np.asarray((fraction - self.mean) / self.deviation, np.float32)
+
+
+class LocalFraction(Protocol):
+    """A local fraction at every voxel, as a network is given it."""
+
+    def standardised(self, box: Box, /) -> Reals:
+        """Deviations from the mean over the standard deviation; float32 of a box."""
+
+    def described(self) -> dict[str, Any]:
+        """All that determines the values."""
+
+    def bytes(self, shape: Triple, /) -> int:
+        """Bytes of a box, and of what is needed to compute it."""
+
+    def text(self) -> str:
+        """A line for the user."""
 
 
 def window_deviation(window: float) -> float:
@@ -212,6 +235,28 @@ class CoarseField:
     def standardised(self, box: Box) -> Reals:
         """Deviations from the mean over the standard deviation, as a network is given them; float32 of a box."""
         return self.law.standardised(self.values(box).astype(np.float64))
+
+    def described(self) -> dict[str, Any]:
+        """All fields, as data."""
+        found: dict[str, Any] = as_data(self)
+        return found
+
+    def bytes(self, shape: Triple) -> int:
+        """Bytes of a box in float32, and of planes, nodes and sums along z in double precision."""
+        inner = 0
+        for _, _, length in self._terms():
+            steps = (self._nodes(axis, length)[1] for axis in range(3))
+            wide = [n / step + 2 * REACH + 2 for n, step in zip(shape, steps, strict=True)]
+            inner += 8 * int(wide[1] * wide[2] * (2 * wide[0] + 3 * shape[0]))
+        return 4 * math.prod(shape) + 64 * math.prod(shape[1:]) + inner
+
+    def text(self) -> str:
+        """A line for the user."""
+        law, slow = self.law, "slow part of the " if self.parts == "slow" else ""
+        return (
+            f"{slow}local fraction about {law.mean:.3f}, standard deviation {math.sqrt(self.variance):.3f}, "
+            f"correlation length {law.correlation_nm:.4g} nm, drawn by coordinate"
+        )
 
     def _values(self, box: Box, along: Along) -> Reals:
         level, slope = _link(self.law.mean, self.variance)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
-from tim3d.kernels.generation.coarse_field import CoarseField
+from tim3d.kernels.generation.coarse_field import LocalFraction
 from tim3d.kernels.generation.generator import as_data
 from tim3d.kernels.generation.guidable import Guidable
 from tim3d.kernels.generation.guidance import Guide
@@ -98,7 +98,7 @@ class DiffusionField(Guidable):
         than at 0.
     guide : Guide, optional
         What the estimates of the data are moved to; `tim3d.generate` makes such a volume.
-    coarse : CoarseField, optional
+    coarse : LocalFraction, optional
         Local fraction of the first phase, which the networks are given beside the state.
 
     Raises
@@ -124,7 +124,7 @@ class DiffusionField(Guidable):
     spacing_nm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     share: float | None = None
     guide: Guide | None = None
-    coarse: CoarseField | None = None
+    coarse: LocalFraction | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (("planes", Planes), ("stored", Stored)):
@@ -205,7 +205,7 @@ class DiffusionField(Guidable):
             "threads": 1,
             "torch": torch_version(),
             **({} if self.guide is None else {"guide": as_data(self.guide)}),
-            **({} if self.coarse is None else {"coarse": as_data(self.coarse)}),
+            **({} if self.coarse is None else {"coarse": self.coarse.described()}),
         }
 
     def reach(self, number: int) -> Triple:
@@ -270,7 +270,9 @@ class DiffusionField(Guidable):
     def advance_bytes(self) -> int:
         """Bytes of weights, of an evaluation, and of velocities and noise of a tile."""
         long = self.tile + 2 * self.halo_edge
-        coarse = 4 * (self.channels + 2) * long**3 if self.coarse else 0
+        coarse = 0
+        if self.coarse:  # the local fraction, and its copy beside the state
+            coarse = self.coarse.bytes((long,) * 3) + 4 * (self.channels + 1) * long**3
         if self.device != "cpu":
             return 16 * self.channels * self.tile**3 + coarse
         window = (SLICES, long, long) if len(self.sections) > 1 else (long, long, long)

@@ -62,6 +62,11 @@ class Diffusion(Generator):
     coarse : float, optional
         Factor of the standard deviation of the local fraction, of networks that are given it: 0 for
         the same fraction everywhere (default: 1, as it was measured).
+    coarse_sample : path or URL, optional
+        Sample with the local fraction of the first phase instead, float32 from 0 to 1 in voxels of any
+        size, as large as the volume (default: it is drawn).
+    coarse_field : str, optional
+        Name of that field (default: raw).
 
     Raises
     ------
@@ -89,6 +94,8 @@ class Diffusion(Generator):
     axis: Literal["z", "y", "x"] | None = None
     scatter: Mapping[str, float] | None = None
     coarse: float | None = None
+    coarse_sample: str | Path | None = None
+    coarse_field: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.paths) not in (1, 3):

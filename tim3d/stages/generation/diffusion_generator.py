@@ -10,10 +10,11 @@ from typing import Protocol
 from tim3d.errors import ArgumentError
 from tim3d.forecast import NOT_TRAINED, expected
 from tim3d.grid import AXES, Box, Triple, triple
-from tim3d.kernels.generation.coarse_field import CoarseField
+from tim3d.kernels.generation.coarse_field import CoarseField, LocalFraction
 from tim3d.models.common.device import choose_device
 from tim3d.models.diffusion.network_file import AXIS, LocalNetworkDescription, describe_network
 from tim3d.models.diffusion.reverse_field import DiffusionField, Planes, Section, Stored
+from tim3d.stages.generation.given_fraction import given_fraction
 from tim3d.stages.generation.guide_options import AskedGuidance, chosen_guide
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,14 @@ class Asked(AskedGuidance, Protocol):
         """Factor of the standard deviation of the local fraction."""
 
     @property
+    def coarse_sample(self) -> str | Path | None:
+        """Sample with a field of local fractions."""
+
+    @property
+    def coarse_field(self) -> str | None:
+        """Name of that field."""
+
+    @property
     def periodic(self) -> bool:
         """Whether the volume is periodic."""
 
@@ -103,7 +112,7 @@ def diffusion_field(asked: Asked, shape: Triple) -> DiffusionField:
         spacing_nm=first.spacing_nm,
         share=share,
         guide=chosen_guide(asked, first.phases, share, shape),
-        coarse=_coarse(asked, first, domain),
+        coarse=_coarse(asked, first, domain, shape),
     )
     log.info("%s", summary(field))
     return field
@@ -160,25 +169,46 @@ def _sections(
     return tuple(sections)
 
 
-def _coarse(asked: Asked, about: LocalNetworkDescription, domain: Box) -> CoarseField | None:
+def _coarse(
+    asked: Asked, about: LocalNetworkDescription, domain: Box, shape: Triple
+) -> LocalFraction | None:
     """Local fraction that the networks are given: of networks of sections its slow part.
 
     What the short structure leaves of itself in a window of a section differs from section to section.
     """
+    given = {
+        "coarse": asked.coarse,
+        "coarse-sample": asked.coarse_sample,
+        "coarse-field": asked.coarse_field,
+    }
+    named = [name for name, value in given.items() if value is not None]
     if about.coarse is None:
-        if asked.coarse is not None:
+        if named:
             raise ArgumentError(
-                "--coarse is a factor of the variation of the local fraction, and this network was trained without it: "
-                "leave it out, or train with --coarse-window"
+                f"--{named[0]} is about the local fraction, and this network was trained without it: leave it out, or "
+                "train with --coarse-window"
             )
         return None
-    return CoarseField(
-        about.coarse,
-        about.spacing_nm,
-        asked.seed,
-        domain.shape if asked.periodic else (0, 0, 0),
-        1.0 if asked.coarse is None else asked.coarse,
-        "all" if about.spec.dimensions == 3 else "slow",
+    if asked.coarse_sample is None:
+        if asked.coarse_field is not None:
+            raise ArgumentError(
+                "--coarse-field is a field of a sample: name it with --coarse-sample"
+            )
+        return CoarseField(
+            about.coarse,
+            about.spacing_nm,
+            asked.seed,
+            domain.shape if asked.periodic else (0, 0, 0),
+            1.0 if asked.coarse is None else asked.coarse,
+            "all" if about.spec.dimensions == 3 else "slow",
+        )
+    if asked.coarse is not None:
+        raise ArgumentError(
+            "--coarse is a factor of a field that is drawn, and --coarse-sample gives one: leave one of them out"
+        )
+    field = "raw" if asked.coarse_field is None else asked.coarse_field
+    return given_fraction(
+        str(asked.coarse_sample), field, about.coarse, shape, about.spacing_nm, asked.periodic
     )
 
 
@@ -227,21 +257,11 @@ def summary(field: DiffusionField) -> str:
     planes = 1 if len(field.sections) == 1 or field.planes == "alternating" else 3
     along = 3 if len(field.sections) == 1 else 2
     edges = "x".join(map(str, field.domain.shape))
+    beside = f"\n{field.coarse.text()}" if field.coarse else ""
     return (
         f"network of {spec.dimensions} dimensions, reach {spec.reach} voxels, cells of {spec.multiple}\n"
         f"{process.steps} steps by {process.sampler}: {field.passes} passes over {edges} voxels in {field.stored}\n"
         f"tiles of {field.tile} voxels, {window**along:.2f} times the work of endless ones; "
         f"{planes * window**along * spec.multiplications / 1e3:.1f} thousand multiplications a voxel and pass; "
-        f"on {field.device}{_coarse_text(field.coarse)}"
-    )
-
-
-def _coarse_text(field: CoarseField | None) -> str:
-    if field is None:
-        return ""
-    law, (name, length) = field.law, ("slow part of the", field.law.correlation_nm)
-    of = f"{name} local fraction" if field.parts == "slow" else "local fraction"
-    return (
-        f"\n{of} about {law.mean:.3f}, standard deviation {field.variance**0.5:.3f}, correlation length "
-        f"{length:.4g} nm, drawn by coordinate"
+        f"on {field.device}{beside}"
     )

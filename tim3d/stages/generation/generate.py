@@ -44,7 +44,7 @@ from tim3d.typed import (
 OF_NETWORKS = ("weights", "precision", "tile", "device")
 OF_DIFFUSION = (
     "weights", "steps", "sampler", "planes", "harmonise", "conditions", "fractions", "stored", "tile", "device",
-    "target", "conductivity", "axis", "scatter", "coarse",
+    "target", "conductivity", "axis", "scatter", "coarse", "coarse_sample", "coarse_field",
 )  # fmt: skip
 KINDS = (*STRUCTURES, "network", "diffusion")
 
@@ -101,6 +101,8 @@ def generate(
     axis: Literal["z", "y", "x"] | None = None,
     scatter: Targets | None = None,
     coarse: float | None = None,
+    coarse_sample: str | Path | None = None,
+    coarse_field: str | None = None,
     stored: Literal["float32", "float16"] | None = None,
     precision: Literal["float32", "bfloat16", "float16"] | None = None,
     tile: int | None = None,
@@ -230,6 +232,12 @@ def generate(
     coarse : float, optional
         Of diffusion by networks that were trained with --coarse-window: factor of the standard
         deviation of the local fraction, 0 for the same fraction everywhere (default: 1, as measured).
+    coarse_sample : path, optional
+        Of diffusion by such networks: sample with the local fraction of the first phase instead, float32
+        from 0 to 1 in voxels of any size, as large as the volume; a gradient, for example (default: it
+        is drawn).
+    coarse_field : str, optional
+        Of diffusion: name of that field (default: raw).
     stored : {"float32", "float16"}, optional
         Of diffusion: type of the states that lie in the sample meanwhile (default: float32).
     precision : {"float32", "bfloat16", "float16"}, optional
