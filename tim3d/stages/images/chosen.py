@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from tim3d.errors import ArgumentError, CheckpointError, InputError
 from tim3d.grid import Box, Triple
 from tim3d.kernels.image.threshold import blurred, grey_counts, is_dark, multi_otsu, otsu
+from tim3d.kernels.image.valleys import doubts_of_cuts
 from tim3d.models.promptable.importing import KIND as PROMPTABLE
 from tim3d.models.segmentation import checkpoint
 from tim3d.models.segmentation.bpartis import KIND as BPARTIS
@@ -29,6 +31,8 @@ from tim3d.models.segmentation.thresholds import Thresholds
 from tim3d.phases import Phases
 from tim3d.sources.image import read_pixels
 from tim3d.sources.image_files import read_header
+
+log = logging.getLogger(__name__)
 
 # Bytes for each pixel of an image while it is read, cut at thresholds and written: two copies of up
 # to 16 bits, a blur in 32 bits, labels, codes and the file.
@@ -88,16 +92,20 @@ class ByHistogram(PerImage):
 
     def of(self, grey: Grey, name: str) -> Segmenter:
         """Return the segmenter of the image (1, y, x) of this name."""
-        return Thresholds(
-            self.levels or self._found(grey), self.classes, self.method, self.blur, self.polarity
-        )
+        levels = self.levels or self._found(grey, name)
+        return Thresholds(levels, self.classes, self.method, self.blur, self.polarity)
 
-    def _found(self, grey: Grey) -> tuple[float, ...]:
+    def _found(self, grey: Grey, name: str) -> tuple[float, ...]:
         counts = grey_counts(blurred(grey, self.blur))
         centres = np.arange(len(counts), dtype=np.float64)
-        if self.method == "otsu":
-            return (otsu(counts, centres),)
-        return tuple(multi_otsu(counts, centres, classes=len(self.phases)))
+        levels = (
+            (otsu(counts, centres),)
+            if self.method == "otsu"
+            else tuple(multi_otsu(counts, centres, classes=len(self.phases)))
+        )
+        for doubt in doubts_of_cuts(counts, centres, levels, self.classes):
+            log.warning("%s: %s", name, doubt)
+        return levels
 
     def bytes_for(self, shape: tuple[int, int]) -> int:
         """Memory of an image of this shape."""

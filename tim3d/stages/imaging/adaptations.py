@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,11 +22,14 @@ from tim3d.kernels.image.spectrum_matching import (
     filtered,
     power_spectrum,
 )
+from tim3d.kernels.image.valleys import has_two_modes
 from tim3d.stages.imaging.looked_at import boxes
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.histogram import Histogram
 from tim3d.storage import store
 from tim3d.storage.schema import Field
+
+log = logging.getLogger(__name__)
 
 # Stream of random numbers by which voxels of one grey value are dealt out.
 TIES = 55
@@ -157,15 +161,26 @@ class ByHistogram(Adaptation):
 
     def learnt(self, source: Stack, target: Stack, options: Options) -> Change:
         """Count the grey values of both stacks."""
-        counts = []
+        found = []
         for one in (source, target):
             with lock_sample(one.sample):
-                counts.append(one.histogram(options).count()[0])
-        return Dealt(HistogramMatch(counts[0], counts[1]), self.seed)
+                found.append(one.histogram(options).count())
+        _warn_of_one_mode(source, target, [has_two_modes(*one) for one in found])
+        return Dealt(HistogramMatch(found[0][0], found[1][0]), self.seed)
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """Random numbers of all slices; of one slice its place and its search."""
         return 8 * core[0] * core[1] * core[2] + 40 * core[1] * core[2]
+
+
+def _warn_of_one_mode(source: Stack, target: Stack, two: Sequence[bool]) -> None:
+    """Warn where a stack of two modes is to resemble one of one, whose phases its grey values do not part."""
+    if two == [True, False]:
+        log.warning(
+            "the histogram of %s has two modes and that of %s has one: grey values of phases get mixed up",
+            source.sample,
+            target.sample,
+        )
 
 
 @dataclass(frozen=True, eq=False)

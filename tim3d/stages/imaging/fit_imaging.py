@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tim3d.grid import Box
 from tim3d.kernels.image.imaging_fit import Classified, classified, fit
 from tim3d.kernels.image.imaging_model import GREYS, Imaging
 from tim3d.kernels.image.threshold import multi_otsu
+from tim3d.kernels.image.valleys import doubts_of_cuts
 from tim3d.stages.imaging.imaging_file import IMAGING, read_imaging, write_imaging
 from tim3d.stages.imaging.looked_at import boxes
 from tim3d.stages.shared.field import Options
@@ -22,6 +24,8 @@ from tim3d.stages.shared.verb import Task, Verb
 from tim3d.storage import outputs, store
 from tim3d.storage.schema import Field
 from tim3d.typed import GreyValues, Names
+
+log = logging.getLogger(__name__)
 
 
 @Verb
@@ -187,7 +191,10 @@ class Fitting:
     def _found(self) -> tuple[float, ...]:
         with lock_sample(self.sample):
             counts, centres = self._histogram.count()
-        return tuple(multi_otsu(counts, centres, len(self.names)))
+        found = tuple(multi_otsu(counts, centres, len(self.names)))
+        for doubt in doubts_of_cuts(counts, centres, found, self.names):
+            log.warning("%s", doubt)
+        return found
 
     def _classified(self, box: Box, thresholds: tuple[float, ...]) -> Classified:
         array = store.field_array(self.sample, self.grey.name)

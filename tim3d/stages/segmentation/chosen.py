@@ -16,6 +16,7 @@ from tim3d.engine import Plan, lock_sample
 from tim3d.errors import ArgumentError, CheckpointError, Tim3dError
 from tim3d.forecast import expected
 from tim3d.kernels.image.threshold import is_dark, multi_otsu, otsu
+from tim3d.kernels.image.valleys import doubts_of_cuts
 from tim3d.models.segmentation import checkpoint
 from tim3d.models.segmentation.by_network import network_segmenter
 from tim3d.models.segmentation.local_threshold import LocalThreshold
@@ -162,7 +163,11 @@ class FromHistogram:
 
     def _ready(self) -> Segmenter:
         with lock_sample(self.counted.sample) if self.levels is None else contextlib.nullcontext():
-            return self._cut(self._found(self.counted.count))
+            levels = self._found(self.counted.count)
+        if self.levels is None:
+            for doubt in doubts_of_cuts(*self.counted.read(), levels, self._classes):
+                log.warning("%s", doubt)
+        return self._cut(levels)
 
     def _found(self, histogram: Callable[[], tuple[np.ndarray, np.ndarray]]) -> Levels:
         if self.levels is not None:
