@@ -105,7 +105,7 @@ def draw(body: Body, box: Box, spacing: Point = (1.0, 1.0, 1.0)) -> Labels:
     >>> int(draw(ball, Box.whole((12, 12, 12))).sum()), round(ball.truth.volume)
     (552, 524)
     """
-    if not all(d > 0 for d in spacing):
+    if not all(0 < d < math.inf for d in spacing):
         raise ArgumentError(f"a voxel has edges {spacing}; all three must be positive")
     z, y, x = centres(box, spacing)
     inside = body.inside(z, y, x)
@@ -125,6 +125,8 @@ class Ball:
 
     def __post_init__(self) -> None:
         _need_positive("radius of a ball", [self.radius])
+        if not all(map(math.isfinite, self.centre)):
+            raise ArgumentError(f"a ball needs a finite centre, got {self.centre}")
 
     def inside(self, z: Floats, y: Floats, x: Floats) -> Bools:
         """Return True within the radius, surface included."""
@@ -264,15 +266,17 @@ class HalfSpace:
     Raises
     ------
     ArgumentError
-        If the normal is zero.
+        If the normal is zero, or a number is not finite.
     """
 
     normal: Point
     offset: float
 
     def __post_init__(self) -> None:
-        if not math.hypot(*self.normal) > 0:
+        if not 0 < math.hypot(*self.normal) < math.inf:
             raise ArgumentError(f"a plane needs a normal of positive length, got {self.normal}")
+        if not math.isfinite(self.offset):
+            raise ArgumentError(f"a plane needs a finite offset, got {self.offset}")
 
     @property
     def _unit(self) -> tuple[Point, float]:
@@ -326,9 +330,9 @@ class Layers:
     period: float
 
     def __post_init__(self) -> None:
-        if self.axis not in (0, 1, 2) or not 0 < self.thickness < self.period:
+        if self.axis not in (0, 1, 2) or not 0 < self.thickness < self.period < math.inf:
             raise ArgumentError(
-                f"layers need axis 0, 1 or 2 and 0 < thickness < period, got axis {self.axis}, "
+                f"layers need axis 0, 1 or 2 and 0 < thickness < period, both finite, got axis {self.axis}, "
                 f"thickness {self.thickness}, period {self.period}"
             )
 
@@ -396,5 +400,5 @@ def _corner_sum(tilted: Sequence[tuple[float, float]], offset: float, power: int
 
 def _need_positive(what: str, values: Iterable[float]) -> None:
     values = list(values)
-    if not all(v > 0 for v in values):
-        raise ArgumentError(f"{what} must be positive, got {values}")
+    if not all(0 < v < math.inf for v in values):
+        raise ArgumentError(f"{what} must be positive and finite, got {values}")

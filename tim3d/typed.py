@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from tim3d.grid import Triple
 
@@ -78,3 +78,21 @@ Contacts = float | Sequence[float]  # conductance per area; one, or of the low a
 Seconds = float
 Minutes = float
 Bytes = int  # written in GiB
+
+
+def sequence_of(kind: str) -> Literal["texts", "numbers", "one or more numbers", ""]:
+    """Return what an argument of a type is a sequence of; empty for others, and where one text may stand.
+
+    >>> [sequence_of(kind) for kind in ("Names", "Sizes", "Window", "PixelSize", "Axes", "str")]
+    ['texts', 'numbers', 'numbers', 'one or more numbers', '', '']
+    """
+    alias = globals().get(kind)
+    inner = get_args(alias)
+    if str in inner:
+        return "texts" if alias in (Sequence[str], Iterable[str]) else ""
+    if (
+        alias in (Sequence[int], Sequence[float], Triple)
+        or getattr(alias, "__origin__", None) is tuple
+    ):
+        return "numbers"
+    return "one or more numbers" if Sequence[float] in inner else ""

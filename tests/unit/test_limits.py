@@ -47,7 +47,7 @@ from tim3d.kernels.image.fibsem_simulation import Microscope
 from tim3d.kernels.image.imaging_model import Imaging
 from tim3d.kernels.image.section_look import Look
 from tim3d.kernels.morphology.offset_votes import Voting
-from tim3d.phantoms import HalfSpace, Layers
+from tim3d.phantoms import Ball, HalfSpace, Layers
 from tim3d.phases import Phases
 from tim3d.relating.impedance import Question
 from tim3d.relating.question import Question as Relation
@@ -129,6 +129,7 @@ OTHERS: list[Any] = [
     BPartIS("weights", "", (1, 64, 64)), Drawing(), Schedule(100), ReverseProcess(),
     Voting(100.0, (1, 2, 2)), Resampling(0, 0.95, 0), Look({0: 40.0, 1: 90.0}), Microscope(),
     Noise(0), Grains((100.0,), (1.0,)), LevelCut(0.4, 50.0, 0), Layers(0, 5.0, 9.0), Voids(0.1, 50.0),
+    Ball((5.0,) * 3, 4.0),
     Delamination(50.0, 10.0, below=0.1), GaussianField((50.0,) * 3, (5.0,) * 3, 0),
     Overlapping(Grains((100.0,), (1.0,)), 0.3, (10.0,) * 3, 0),
     Polycrystal(200.0, (10.0,) * 3, 0, (64, 64, 64)),

@@ -137,6 +137,8 @@ def evaluate_images(
     _refuse_itself(pairs)
     folders = _folders(baseline)
     others = [_of_all(images_in(one), pairs, one) for one in folders]
+    for one, masks in zip(folders, others, strict=True):
+        _refuse_as_baseline(one, masks, pairs)
     compared_pairs = {
         name: ((mask, *(one[name] for one in others)), true_mask)
         for name, (mask, true_mask) in pairs.items()
@@ -170,6 +172,18 @@ def _refuse_itself(pairs: Mapping[str, tuple[Path, Path]]) -> None:
             raise ArgumentError(
                 f"{mask} would be judged by itself: give the folder of true masks after that of the masks"
             )
+
+
+def _refuse_as_baseline(
+    folder: Path, masks: Mapping[str, Path], pairs: Mapping[str, tuple[Path, Path]]
+) -> None:
+    """Refuse as a baseline masks that are judged, which would add nothing, and true ones, which have no fault."""
+    for name, pair in pairs.items():
+        for mask, what in zip(pair, ("judged", "the truth"), strict=True):
+            if masks[name].resolve() == mask.resolve():
+                raise ArgumentError(
+                    f"--baseline {folder}: {masks[name]} is {what}; name a folder of other masks"
+                )
 
 
 def _refuse_of_labels(**given: object) -> None:

@@ -128,7 +128,8 @@ def evaluate(
         )
     judged = store.complete_field(sample, field, "segment")
     true = store.complete_field(sample, truth, "labels")
-    named, made = made_baselines(sample, judged, true, baseline_names(sample, baseline), options)
+    asked = _others(sample, baseline, field, truth)
+    named, made = made_baselines(sample, judged, true, asked, options)
     if made:
         again = partial(
             evaluate.task, sample, field=field, truth=truth, baseline=named, merge=merge, slices=slices,
@@ -164,6 +165,16 @@ def evaluate(
     )  # fmt: skip
     evaluating = Evaluating(sample, fields, true, names, planes, within, resampling)
     return result_task(evaluating.making(out or name, options), options)
+
+
+def _others(sample: str, baseline: Sequence[str] | None, field: str, truth: str) -> Sequence[str]:
+    """Names of baselines; refuse what is judged, which would add nothing, and the truth, which has no fault."""
+    names, taken = baseline_names(sample, baseline), {field: "judged", truth: "the truth"}
+    if same := next((name for name in names if name in taken), None):
+        raise ArgumentError(
+            f"--baseline {same}: {same!r} is {taken[same]}; name another field or method, as --baseline otsu"
+        )
+    return names
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,16 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Number
 from pathlib import PurePath
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from tim3d.commands import command_line, current_command, recording
 from tim3d.engine.passes.plan import Outline, Plan
+from tim3d.errors import ArgumentError
 from tim3d.phases import Phases
 from tim3d.stages.shared.newer_fields import say_newer
+from tim3d.typed import sequence_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,16 +71,37 @@ class Verb(Generic[P, R]):
         return self._describe(*bound.args, **bound.kwargs)
 
     def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
-        """Arguments by name; phases may be a plain dict of their codes, a text or samples a `Path`."""
+        """Arguments by name; phases may be a plain dict of their codes, a text or samples a `Path`.
+
+        A text where names are expected is one name: in Python it is a sequence too, of its letters.
+        """
         bound = self._signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
-            kind = str(self._signature.parameters[name].annotation)
+            kind = str(self._signature.parameters[name].annotation).removesuffix(" | None")
             plain = isinstance(value, Mapping) and not isinstance(value, Phases)
             if plain and kind.startswith("Phases"):
                 bound.arguments[name] = Phases(**{str(one): value[one] for one in value})
-            elif kind in ("str", "Samples"):
-                bound.arguments[name] = _texts(value)
+            elif value is not None:
+                texts = _texts(value) if kind in ("str", "Samples") else value
+                bound.arguments[name] = _sequence(name, kind, texts)
         return bound
+
+
+def _sequence(name: str, kind: str, value: Any) -> Any:
+    """Give an argument whose type in `tim3d.typed` is a sequence as one; others as they are.
+
+    Raises
+    ------
+    ArgumentError
+        If numbers are expected, and it is a text or one number.
+    """
+    several = sequence_of(kind)
+    if several == "texts":
+        return [value] if isinstance(value, str) else value
+    alone = isinstance(value, str | Number) if several == "numbers" else isinstance(value, str)
+    if several and alone:
+        raise ArgumentError(f"{name}={value!r}: numbers are expected, in brackets as [1, 2]")
+    return value
 
 
 def _texts(value: Any) -> Any:
