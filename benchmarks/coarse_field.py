@@ -149,10 +149,11 @@ def of_volumes(asked: argparse.Namespace) -> Rows:
     )
     for name, net, amount in CASES:
         begun = time.process_time()
+        settings: dict[str, Any] = {"coarse": amount, "device": "cpu", "periodic": True}
         made = [
-            drawn(asked, f"{net}-{amount}-{seed}", Diffusion(nets[net], seed=seed, coarse=amount, device="cpu"))
+            drawn(asked, f"{net}-{amount}-{seed}", Diffusion(nets[net], seed=seed, **settings))
             for seed in range(asked.count)
-        ]  # fmt: skip
+        ]
         print(f"{name}: {time.process_time() - begun:.0f} s of CPU", flush=True)
         rows[name] = studied(made, asked.drawn)
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box
-from tim3d.kernels.generation.coarse_field import CoarseField, CoarseLaw
+from tim3d.kernels.generation.coarse_field import CoarseField, CoarseLaw, Parts
 
 VOXEL = (12.0, 10.0, 8.0)
 LAW = CoarseLaw(60.0, 0.35, 0.002, 0.006, 150.0, 40.0)
@@ -111,3 +112,17 @@ def test_what_is_no_law_of_a_fraction_is_refused(change: dict[str, float], words
     for amount in (-0.5, 6.0, math.nan, math.inf):
         with pytest.raises(ArgumentError, match=r"from 0 to below 5\.33"):
             CoarseField(LAW, VOXEL, 1, amount=amount)
+
+
+@pytest.mark.parametrize("parts", ["all", "slow"])
+@pytest.mark.parametrize("period", [(0, 0, 0), (128, 96, 60)])
+def test_the_peak_of_memory_is_below_what_a_plan_counts(
+    parts: Parts, period: tuple[int, int, int]
+) -> None:
+    field, shape = CoarseField(LAW, VOXEL, 1, period, parts=parts), (128, 96, 160)
+    field.standardised(Box.whole((4, 4, 4)))
+    tracemalloc.start()
+    field.standardised(Box.whole(shape))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert field.bytes(shape) / 8 < peak < field.bytes(shape)

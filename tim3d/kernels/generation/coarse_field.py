@@ -234,7 +234,7 @@ class CoarseField:
 
     def standardised(self, box: Box) -> Reals:
         """Deviations from the mean over the standard deviation, as a network is given them; float32 of a box."""
-        return self.law.standardised(self.values(box).astype(np.float64))
+        return self._values(box, self._along, self.law.standardised)
 
     def described(self) -> dict[str, Any]:
         """All fields, as data."""
@@ -258,12 +258,14 @@ class CoarseField:
             f"correlation length {law.correlation_nm:.4g} nm, drawn by coordinate"
         )
 
-    def _values(self, box: Box, along: Along) -> Reals:
+    def _values(
+        self, box: Box, along: Along, as_given: Callable[[Floats], Floats | Reals] = np.asarray
+    ) -> Reals:
         level, slope = _link(self.law.mean, self.variance)
         out = np.empty(box.shape, np.float32)
         planes = [self._planes(box, along, *term) for term in self._terms()]
         for place, *parts in zip(out, *planes, strict=True):
-            place[...] = ndtr(level + slope * sum(parts))
+            place[...] = as_given(ndtr(level + slope * sum(parts)))
         return out
 
     def _terms(self) -> list[tuple[int, float, float]]:

@@ -16,8 +16,8 @@ from tim3d.kernels.generation.lattice_weights import Three, Weights, sums
 from tim3d.storage import store
 
 Point: TypeAlias = tuple[float, float, float]
-# Bytes of a value that is read, and of its copy in double precision.
-READ_BYTES = 12
+# Bytes of a value that is read, of its copies in double precision, and of what it is compared with.
+READ_BYTES = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,18 @@ class GivenFraction:
         values = store.read_box(store.field_array(self.sample, self.field), Box(low, high))
         self._check(values, low)
         planes = sums(values.astype(np.float64), low, cast(Three, tuple(found)))
-        return np.stack([self.law.standardised(plane) for plane in planes])
+        out = np.empty(box.shape, np.float32)
+        for place, plane in zip(out, planes, strict=True):
+            place[...] = self.law.standardised(plane)
+        return out
 
     def bytes(self, shape: Triple) -> int:
         """Bytes of what is read for a box of voxels of the volume, and of its copy."""
         steps = zip(shape, self.spacing_nm, self.own_nm, self.shape, strict=True)
-        read = (min(n, math.ceil(length * new / own) + 2) for length, new, own, n in steps)
-        return READ_BYTES * math.prod(read) + 4 * math.prod(shape)
+        read = tuple(min(n, math.ceil(length * new / own) + 2) for length, new, own, n in steps)
+        along_z = 24 * shape[0] * read[1] * read[2]
+        planes = 64 * (math.prod(shape[1:]) + sum(shape))
+        return READ_BYTES * math.prod(read) + along_z + 4 * math.prod(shape) + planes
 
     def text(self) -> str:
         """A line for the user."""
