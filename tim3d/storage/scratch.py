@@ -13,6 +13,10 @@ from tim3d.grid import Box, Triple
 from tim3d.storage import files, shards, store
 from tim3d.storage.files import writing
 
+# Level of zstd: values that are soon read again, written at nearly twice the speed of level 1
+# and a third larger.
+LEVEL = -5
+
 _SUFFIX = "_scratch"
 
 
@@ -48,7 +52,7 @@ def create(
             shape=shape,
             dtype=dtype,
             chunks=chunk,
-            compressors=ZstdCodec(level=1, checksum=True),
+            compressors=ZstdCodec(level=LEVEL, checksum=True),
             fill_value=empty,
         )
 
