@@ -122,8 +122,9 @@ ROUNDED = {
     "inspect",
     "fit_imaging",
 }
-# Parts of a plan that follow from the memory of the process and of the machine.
-OF_THE_MACHINE = {"base_bytes", "peak_bytes", "limit_bytes", "cost", "workers", "threads", "cure"}
+# Parts of a plan that follow from the memory of the process and of the machine; workers that are not
+# started hold nothing, so that their peak is that of any machine.
+OF_THE_MACHINE = {"base_bytes", "limit_bytes", "cost", "workers", "threads", "cure"}
 # What differs from run to run within a text: days, digests, the version.
 RUNS = re.compile(r"\d{4}-\d\d-\d\d[ T]?[\d:+]*( UTC)?|\b[0-9a-f]{12,64}\b|\b0\.\d+\.\d+\b")
 # Attributes that say when, where and of which bytes something was made.

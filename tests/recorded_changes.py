@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ OF_THE_RUN = {
     "sha256",
     "digest",
 }
+DIGEST = re.compile(r"[0-9a-f]{12,64}")
 NEW: Lines | None = None
 
 
@@ -67,12 +69,12 @@ def of_field(found: xr.DataArray) -> Iterator[tuple[str, Any]]:
 
 
 def of_files(files: Mapping[str, bytes], folder: Path) -> Lines:
-    """What networks, records and tables hold: words and numbers, and of tensors their shapes and sizes."""
+    """What networks, records and tables hold: words and numbers, and of tensors their sum of squares."""
     lines: Lines = {}
     for name, data in files.items():
         lines |= {f"{name}{key}": value for key, value in _of_file(name, data)}
     cleaned: Lines = recorded.clean(recorded.clean(lines, folder), Path.cwd())
-    return cleaned
+    return {key: value for key, value in cleaned.items() if value != "..."}
 
 
 def _of_file(name: str, data: bytes) -> Iterator[tuple[str, Any]]:
@@ -81,7 +83,6 @@ def _of_file(name: str, data: bytes) -> Iterator[tuple[str, Any]]:
         for key, text in json.loads(data[8:size]).get("__metadata__", {}).items():
             yield from _parts(f"/{key}", _parsed(text))
         tensors = load(data)
-        yield "/shapes", recorded.digest({k: [str(v.dtype), *v.shape] for k, v in tensors.items()})
         yield "/size", float(sum(np.square(v.astype(np.float64)).sum() for v in tensors.values()))
     elif name.endswith(".json"):
         yield from _parts("/", json.loads(data))
@@ -107,7 +108,7 @@ def _parts(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list) and value and isinstance(value[0], dict):
         for n, one in enumerate(value):
             yield from _parts(f"{key}/{n}", one)
-    else:
+    elif not (isinstance(value, str) and DIGEST.fullmatch(value)):
         yield key, recorded.shortened(value)
 
 

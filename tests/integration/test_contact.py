@@ -61,6 +61,9 @@ def test_area_and_resistance_stand_beside_the_law(samples: list[str], tmp_path: 
     assert ((ratio > 0.4) & (ratio < 1.1)).all()
     assert 0.8 < found.exponent < 1.1
     assert found.exponent_standard_error > 0
+    own = found.conductance * found.rms_height * 1e-9 / (800 / 3 * found.mean_slope)
+    line = np.polyfit(np.log(found.pressure.values), np.log(own.values), 1)
+    assert [found.exponent, np.log(found.prefactor)] == pytest.approx(line)
     assert found.resistance.attrs["units"] == "m2 K W-1"
     again = read_table(tmp_path / "contact.csv")
     assert again.conductance.attrs["units"] == "W m-2 K-1"

@@ -98,6 +98,23 @@ def test_numbers_stay_those_that_were_drawn(sample):
     assert (found == (values > 0)).all()
 
 
+def test_what_is_drawn_in_another_sample_is_propagated_there(sample, tmp_path):
+    """Under the same name, by the same network, in the same process."""
+    propagated(sample)
+    drawn = np.zeros(SHAPE, np.uint8)
+    drawn[4] = np.where(ellipses()[4] == 1, 2, 0)
+    other = str(tmp_path / "b.zarr")
+    for name, values in (("raw", tim3d.open_field(sample, "raw").values), ("drawn", drawn)):
+        np.save(tmp_path / "volume.npy", values)
+        tim3d.ingest(
+            tmp_path / "volume.npy", other, voxel_size={"z": 10, "y": 5, "x": 5}, field=name,
+            phases=PHASES if name == "drawn" else None, shard=(2, 16, 32), accept=["saturated"], options=QUIET,
+        )  # fmt: skip
+    found = propagated(other)[0]
+    assert (found[4] == drawn[4]).all()
+    assert not (found == 1).any()
+
+
 @pytest.mark.long
 def test_blocks_windows_and_the_order_of_slices_do_not_show(sample):
     whole = propagated(sample, least=0.6)

@@ -19,6 +19,7 @@ import tim3d
 from tim3d.errors import ArgumentError, InputError, MissingExtraError, MissingFieldError
 from tim3d.generators import GaussianField, LevelCuts
 from tim3d.phases import Phases
+from tim3d.plotting.relation import relation_figure
 from tim3d.relating.formulas import bruggeman, curvature_ratio
 from tim3d.reporting.relation import samples_text
 from tim3d.reporting.table import is_profile, rows
@@ -227,6 +228,9 @@ def test_a_logarithm_gives_no_negative_prediction_and_errors_in_shares() -> None
     assert (found.low > 0).all()
     assert found.left_out_error.attrs["units"] == "1"
     assert found.attrs["scale"] == "logarithm"
+    plain = relate(given, features=["D", "tau"])
+    scales = [relation_figure(one).axes[0].get_xscale() for one in (found, plain)]
+    assert scales == ["log", "linear"]
     # Scaling the target moves no error of its logarithm.
     scaled = given | {"sigma [S/m]": (1e6 * np.array(given["sigma [S/m]"])).tolist()}
     other = relate(scaled, log_target=True, physics={"density": "D"}, derive=ALPHA)

@@ -168,6 +168,7 @@ def test_an_old_or_missing_package_fails() -> None:
     assert doctor.package_finding("numpy>=99").cure == "Type: pip install 'numpy>=99'"
     assert doctor.package_finding("no-such-package>=1").state == "fail"
     assert doctor.package_finding("numpy>=2.0").state == "ok"
+    assert doctor.package_finding("numpy>=10.0").state == "fail"  # 10 is more than 2, as a number
 
 
 PAIR = doctor.TESTED_PAIR

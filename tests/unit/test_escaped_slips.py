@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,19 +15,28 @@ import xarray as xr
 import tim3d
 from tests.extend.test_descriptor import GREY
 from tests.nets import tiny_checkpoint
-from tim3d.errors import CheckpointError
+from tim3d.engine.passes.summary import Summary
+from tim3d.errors import ArgumentError, CheckpointError, SchemaError
+from tim3d.exporting.job import mark_of
 from tim3d.formats.builtin import SURFACES
 from tim3d.generators import GaussianField, LevelCuts
+from tim3d.grid import Box
 from tim3d.kernels.image.imaging_model import Imaging
 from tim3d.kernels.masks.mask_set import mask_of
 from tim3d.kernels.statistics.comparison import deviations
 from tim3d.models.promptable.key_sets import COPY, EXPECTED
+from tim3d.models.promptable.prompting.file import read_rows
 from tim3d.models.segmentation import checkpoint
 from tim3d.models.segmentation.first_weights import of_model
-from tim3d.models.segmentation.unet import build
+from tim3d.models.segmentation.unet import UNetSpec, build
 from tim3d.plotting.uncertainty import calibration_figure
 from tim3d.relating.rendered import SolvedSamples
+from tim3d.reporting.likeness import rows as rows_of_likeness
 from tim3d.reporting.provenance import short
+from tim3d.stages.imaging.looked_at import boxes
+from tim3d.stages.shared.first_network import Words
+from tim3d.storage import schema
+from tim3d.storage.schema import Field
 
 QUIET = tim3d.Options(progress=False)
 LOOKS = ("edge", "relief", "blur", "shot", "read", "shading", "stripes", "charging")
@@ -170,3 +181,148 @@ def test_a_long_record_is_cut_where_it_says_so() -> None:
     assert len(cut) == 300
     assert cut.endswith("…")
     assert short("0" * 64) == "0" * 10
+
+
+FIRST = UNetSpec(("a", "b"), "MAnet", "resnet34", 4, (16, 8, 8, 4), 3, "instance", dropout=0.3)
+KNOWN: dict[str, Any] = {
+    "architecture": "MAnet", "encoder": "resnet34", "depth": 4, "decoder_channels": (16, 8, 8, 4), "context": 1,
+    "norm": "instance",
+}  # fmt: skip
+OTHER: dict[str, Any] = {
+    "architecture": "Linknet", "encoder": "resnet50", "depth": 5, "decoder_channels": (8, 8, 8, 8), "context": 2,
+}  # fmt: skip
+
+
+def test_a_training_that_starts_from_a_model_has_its_whole_network() -> None:
+    assert Words().of(FIRST, "m") == FIRST
+    assert Words(**KNOWN).of(FIRST, "m") == FIRST
+    assert Words(dropout=0.1).of(FIRST, "m") == dataclasses.replace(FIRST, dropout=0.1)
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_another_network_than_that_of_the_first_model_is_refused(name: str) -> None:
+    with pytest.raises(ArgumentError, match=f"Leave out --{name.replace('_', '-')}"):
+        Words(**{name: OTHER[name]}).of(FIRST, "m")
+
+
+def test_words_are_the_network_that_they_say() -> None:
+    given = KNOWN | {"dropout": 0.3}
+    assert Words(**given).spec(("a", "b")) == FIRST
+
+
+@pytest.mark.parametrize("depth", [1, 15, 16, 17, 40, 64, 200])
+@pytest.mark.parametrize("edges", [(10, 20), (768, 769), (2000, 900)])
+def test_parts_that_are_looked_at_lie_from_the_first_slice_to_the_last(
+    depth: int, edges: tuple[int, int]
+) -> None:
+    shape = (depth, *edges)
+    parts = boxes(Field("raw", shape, "uint8", (10.0, 5.0, 5.0), shape, shape))
+    assert parts[0].start[0] == 0
+    assert depth < 32 or parts[-1].stop[0] == depth
+    starts = [one.start[0] for one in parts]
+    assert np.ptp(np.diff(starts)) <= 1 if len(starts) > 2 else True
+    for one in parts:
+        assert all(
+            0 <= low < high <= n for low, high, n in zip(one.start, one.stop, shape, strict=True)
+        )
+        assert one.shape[0] == min(16, depth)
+        for low, high, edge in zip(one.start[1:], one.stop[1:], edges, strict=True):
+            assert high - low == min(768, edge)
+            assert abs(low - (edge - high)) <= 1
+
+
+def test_a_vti_file_without_an_order_of_bytes_begins_with_the_lowest(tmp_path: Path) -> None:
+    values = (np.arange(24).reshape(2, 3, 4) * 300).astype("<u2")
+    head = (
+        '<VTKFile type="ImageData" version="1.0"><ImageData WholeExtent="0 3 0 2 0 1" Origin="0 0 0" '
+        'Spacing="5 5 5"><Piece Extent="0 3 0 2 0 1"><PointData><DataArray type="UInt16" Name="a" '
+        'format="appended" offset="0"/></PointData></Piece></ImageData>'
+        '<AppendedData encoding="raw">_'
+    )
+    data = len(values.tobytes()).to_bytes(4, "little") + values.tobytes()
+    path = tmp_path / "a.vti"
+    path.write_bytes(head.encode() + data + b"</AppendedData></VTKFile>")
+    size = dict.fromkeys("zyx", 5.0)
+    found = tim3d.ingest(path, str(tmp_path / "a.zarr"), voxel_size=size, options=QUIET)
+    assert np.array_equal(found.values, values)
+
+
+TIMED = [
+    ("train_cgan", {"micrograph": "a.tif", "out": "g", "conditions": "c.csv"}),
+    ("train_generator", {"micrograph": "a.tif", "out": "g"}),
+    ("train_diffusion", {"micrograph": "a.tif", "out": "g"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "given"), TIMED)
+@pytest.mark.parametrize(("minutes", "seconds"), [(2.0, 120.0), (None, math.inf)])
+def test_minutes_of_a_training_are_sixty_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    given: Any,
+    minutes: Any,
+    seconds: float,
+) -> None:
+    class AskedError(Exception):
+        pass
+
+    def kept(*numbers: float, **more: float) -> None:
+        raise AskedError(numbers)
+
+    if name == "train_cgan":
+        given = given | {"phases": tim3d.Phases(a=0, b=1)}
+    monkeypatch.setattr("tim3d.models.common.training_run.Schedule", kept)
+    with pytest.raises(AskedError) as asked:
+        getattr(tim3d, name)(**given, minutes=minutes, steps=7, every=3)
+    assert asked.value.args[0][:3] == (7, 3, seconds)
+
+
+def test_the_peak_of_a_run_is_that_of_its_largest_block() -> None:
+    made = Summary("a", 3)
+    for peak in (5, 9, 7):
+        times = {f"{step}_seconds": 1.0 for step in ("read", "wait", "compute", "write")}
+        record = times | {"voxels": 2, "read_bytes": 3, "write_bytes": 4, "host": "h", "pid": peak}
+        made.add(record | {"peak_bytes": peak})
+    assert (made.peak_bytes, made.computed, made.voxels) == (9, 3, 6)
+    assert made.workers == {"h:5", "h:9", "h:7"}
+
+
+@pytest.mark.parametrize("version", [schema.SCHEMA_VERSION - 1, schema.SCHEMA_VERSION + 1, 0, -1])
+def test_a_sample_of_any_other_schema_is_refused(version: int) -> None:
+    schema.check_version({"tim3d": {"schema": schema.SCHEMA_VERSION}}, "a")
+    with pytest.raises(SchemaError, match=f"schema {version}, this tim3d reads"):
+        schema.check_version({"tim3d": {"schema": version}}, "a")
+
+
+@pytest.mark.parametrize("length", [100, 2**17, 2**17 + 40, 2**18, 10**6])
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_the_mark_of_an_export_is_found_at_both_ends(
+    tmp_path: Path, length: int, at_the_end: bool
+) -> None:
+    mark, rest = b"tim3d export 0123456789abcdef", b"." * length
+    path = tmp_path / "a.bin"
+    path.write_bytes(rest + mark if at_the_end else mark + rest)
+    assert mark_of(path) == mark.decode()
+    path.write_bytes(rest)
+    assert mark_of(path) == ""
+
+
+def test_a_window_asks_for_the_boxes_whose_middle_lies_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("z,x0,y0,x1,y1\n0,2,2,20,8\n")
+    rows, grey = read_rows(path), np.zeros((10, 12), np.uint8)
+    boxes_of = [len(rows.marks(grey, Box((0, 0, x), (1, 10, x + 10)))) for x in (0, 10)]
+    assert boxes_of == [0, 1]
+
+
+def test_chance_that_is_not_known_is_a_dash() -> None:
+    numbers = ("value", "chance", "chance_deviation", "p_value")
+    found = xr.Dataset(
+        {name: (("quantity", "field"), [[np.nan], [0.25]]) for name in numbers}
+        | {"unit": ("quantity", ["1", "nm"])},
+        coords={"quantity": ["a", "b"], "field": ["raw"]},
+    )
+    first, second = rows_of_likeness(found)
+    assert first == ["a", "1", "-", "- ± -", "-"]
+    assert second[:2] == ["b", "nm"]
+    assert second[2:] == ["0.2500", "0.25 ± 0.25", "0.25"]

@@ -49,9 +49,15 @@ def test_labels_are_those_of_all_votes_though_not_all_trees_are_asked(classes: i
     assert not even.labels(tiles).any()  # equal votes go to the first class
 
 
-def test_a_value_at_a_threshold_goes_where_scikit_learn_sends_it() -> None:
-    """Thresholds in float64 between neighbouring float32 values, and values on both sides."""
+@pytest.mark.parametrize("steps", range(4))
+def test_a_value_at_a_threshold_goes_where_scikit_learn_sends_it(steps: int) -> None:
+    """Thresholds in float64 between neighbouring float32 values, and values on both sides.
+
+    The one in the middle is rounded up for half of the values, and down for the others.
+    """
     low = np.float32(0.1)
+    for _ in range(steps):
+        low = np.nextafter(low, np.float32(1))
     high = np.nextafter(low, np.float32(1))
     x = np.repeat(np.array([[low], [high]], np.float32), 10, axis=0)
     y = np.repeat([0, 1], 10)

@@ -357,6 +357,15 @@ def test_a_mask_of_exactly_as_many_chips_as_are_drawn_has_them():
     assert materials(masks, texture_maps(grey), 2, 6, how).without_chip == 1  # the small one only
 
 
+def test_a_chip_that_the_border_cuts_is_judged_by_its_own_pixels():
+    shape, how = (25, 34), Chipping(edge=10)
+    found = chips_of(mask_of(np.ones(shape, bool)), shape, how)
+    rows, columns = ((0, 10), (10, 20), (20, 25)), ((0, 10), (10, 20), (20, 30), (30, 34))
+    assert [((r.start, r.stop), (c.start, c.stop)) for r, c in found] == [
+        (r, c) for r in rows for c in columns
+    ]
+
+
 def test_materials_are_numbered_from_dark_to_bright():
     truth = discs()
     grey = picture(truth)

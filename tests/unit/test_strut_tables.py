@@ -190,3 +190,15 @@ def test_the_ball_of_a_node_is_the_largest_of_its_voxels() -> None:
                 assert node < 0 or found.radius[node] >= radius[voxel]
                 differs += node >= 0 and found.radius[node] > radius[voxel]
     assert differs
+
+
+def test_struts_end_at_nodes_of_their_own_phase(found: xr.Dataset) -> None:
+    for end in ("branch_from", "branch_to"):
+        place = found[end].values
+        known = place >= 0
+        assert known.any()
+        phase = found["node_phase"].values[place[known]]
+        assert np.array_equal(phase, found["branch_phase"].values[known])
+    ends = np.concatenate([found["branch_from"].values, found["branch_to"].values])
+    counts = np.bincount(ends[ends >= 0], minlength=found.sizes["node"])
+    assert np.array_equal(counts, found["node_coordination"].values)

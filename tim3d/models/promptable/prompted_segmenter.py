@@ -101,6 +101,11 @@ class PromptedSegmenter(Segmenter):
         """Fields from which prompts are read."""
         return self.prompting.inputs
 
+    @property
+    def read_sample(self) -> str:
+        """The sample of its prompts or of its embeddings."""
+        return str(getattr(self.kept or self.prompting, "sample", ""))
+
     def description(self) -> dict[str, Any]:
         """All that determines the maps."""
         return {

@@ -92,6 +92,11 @@ class PropagatingSegmenter(Segmenter):
         """The drawn slices."""
         return {self.drawn.field: self.drawn.fingerprint}
 
+    @property
+    def read_sample(self) -> str:
+        """The sample of the drawn slices."""
+        return self.drawn.sample
+
     def description(self) -> dict[str, Any]:
         """All that determines the maps."""
         asked = self.asking.description()

@@ -271,6 +271,11 @@ class Segmenter(ABC):
         return {}
 
     @property
+    def read_sample(self) -> str:
+        """The sample of these fields, or ""."""
+        return ""
+
+    @property
     def numbered(self) -> tuple[Map, ...]:
         """Maps of numbered objects."""
         return tuple(one for one in self.maps if one.joined == "objects")
@@ -394,14 +399,15 @@ def _slabs(core: Box, thickness: int) -> Iterator[Box]:
         yield Box((start, *core.start[1:]), (stop, *core.stop[1:]))
 
 
-_opened: dict[tuple[type, str, str], Callable[..., Maps]] = {}
+_opened: dict[tuple[object, ...], Callable[..., Maps]] = {}
 _opening = threading.Lock()
 
 
 def opened(segmenter: Segmenter) -> Callable[..., Maps]:
     """Return the function of a segmenter, opened once in each process."""
     # The class itself, not its name: a notebook may define it again with other code.
-    key = (type(segmenter), segmenter.sha256, described(segmenter))
+    also = (segmenter.read_sample, *sorted(segmenter.inputs.items()))
+    key = (type(segmenter), segmenter.sha256, described(segmenter), also)
     with _opening:
         if key not in _opened:
             _opened[key] = segmenter.open()
