@@ -16,7 +16,14 @@ import tim3d
 from tests.micrographs import blobs
 from tests.nets import untrained_cgan, untrained_translator
 from tim3d.cli import parsing
-from tim3d.errors import ArgumentError, CheckpointError, InputError, MixedRunError
+from tim3d.errors import (
+    ArgumentError,
+    CheckpointError,
+    DeviceError,
+    InputError,
+    MemoryPlanError,
+    MixedRunError,
+)
 from tim3d.forecast import forecasting
 from tim3d.phases import Phases
 from tim3d.stages.generation.train_cgan import train_cgan
@@ -189,6 +196,29 @@ def test_a_larger_folder_begins_with_the_smaller_one_and_a_lost_file_comes_back(
     again = drawn(net, tmp_path / "out", count=4)
     assert all(np.array_equal(again[name], image) for name, image in whole.items())
     assert generate_images.plan(net, tmp_path / "out", **DRAW | {"count": 4}) == []
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_an_image_that_does_not_fit_is_refused_by_its_plan_too(
+    device: str, net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    asked = DRAW | {"shape": (10**6, 10**6), "device": device}
+    (line,) = generate_images.plan(net, tmp_path / "out", **asked)
+    with pytest.raises(MemoryPlanError, match="give a smaller --shape"):
+        line.check()
+    with pytest.raises(MemoryPlanError, match="give a smaller --shape"):
+        generate_images(net, tmp_path / "out", **asked)
+    assert not (tmp_path / "out").exists()
+    for line in generate_images.plan(net, tmp_path / "out", **DRAW):
+        line.check()
+
+
+def test_a_plan_names_a_device_that_is_not_there(net: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="no device 'nope'"):
+        generate_images.plan(net, tmp_path / "out", **DRAW | {"device": "nope"})
 
 
 def test_conditions_and_the_seed_change_images_and_beyond_the_training_they_are_warned_of(

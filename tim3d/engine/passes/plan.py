@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tim3d.engine.passes.cost import Cost
 from tim3d.errors import MemoryPlanError
@@ -69,13 +69,19 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outline:
-    """One-line plan of a step that is not a pass over blocks: it trains, or writes a file."""
+    """One-line plan of a step that is not a pass over blocks: it trains, or writes a file.
+
+    `refusal` is why it would not run, if it does not fit into memory.
+    """
 
     name: str
     does: str
+    refusal: str = field(default="", kw_only=True)
 
     def check(self) -> None:
-        """Accept any memory: the step has no blocks."""
+        """Raise `MemoryPlanError` if the step would be refused for its memory."""
+        if self.refusal:
+            raise MemoryPlanError(self.refusal)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.does}"

@@ -16,7 +16,7 @@ from tim3d.engine import Outline, progress_bar
 from tim3d.engine.clusters.memory import available_memory
 from tim3d.engine.passes.plan import size_text
 from tim3d.engine.passes.run import TORCH_BASE_BYTES
-from tim3d.errors import ArgumentError, MemoryPlanError
+from tim3d.errors import ArgumentError
 from tim3d.forecast import expected, will_exist
 from tim3d.kernels.statistics.generator_score import PLANES
 from tim3d.lazy import xarray as xr
@@ -115,7 +115,7 @@ def generate_images(
     drawing = Drawing(steps, sampler == "heun", guidance, seed, coarse)
     if len(shape) != 2 or min(*shape, count) < 1:
         raise ArgumentError(
-            f"{count} images of shape {tuple(shape)}: give one or more, with two edges, as --shape 128,128"
+            f"{count} images of shape {tuple(shape)}: give one or more, with two edges, as --count 24 --shape 128,128"
         )
     given: dict[str, float | str] = dict(conditions or {})
     job = Images(
@@ -154,6 +154,7 @@ class Images:
                 "generate-images",
                 f"{len(left)} of {self.count} images left, of {self.shape[0]} x {self.shape[1]} pixels "
                 f"{net.said(self.drawing)}, into {self.out}; peak {size_text(needed)}",
+                refusal=self._refusal(net),
             )
         ]
 
@@ -163,7 +164,7 @@ class Images:
 
         net, sha256, masks, left = self._left()
         if left:
-            self._check_memory(net)
+            Outline("generate-images", "", refusal=self._refusal(net)).check()
             draw = net.draw(self.weights, self.device, self.shape, self.given, self.drawing)
         if left or self.overwrite:
             masks.begin()
@@ -196,13 +197,19 @@ class Images:
         masks.load(overwrite=self.overwrite)
         return masks
 
-    def _check_memory(self, net: ImageNetwork) -> None:
+    def _refusal(self, net: ImageNetwork) -> str:
+        """Return why an image does not fit into the memory of this machine; empty if it does, and on a GPU."""
+        from tim3d.models.common.device import choose_device  # torch takes seconds to load
+
         needed, free = net.bytes(self.shape), available_memory()
-        if self.device == "cpu" and needed > free:
-            raise MemoryPlanError(
-                f"an image of {self.shape[0]} x {self.shape[1]} pixels needs {size_text(needed)}, and "
-                f"{size_text(free)} are free: give a smaller --shape"
-            )
+        if self.device in ("auto", "cpu") and needed <= free:
+            return ""
+        if choose_device(self.device) != "cpu" or needed <= free:
+            return ""
+        return (
+            f"an image of {self.shape[0]} x {self.shape[1]} pixels needs {size_text(needed)}, and "
+            f"{size_text(free)} are free: give a smaller --shape"
+        )
 
     def _add(
         self, masks: Masks, number: int, labels: NDArray[np.uint8], net: ImageNetwork, sha256: str
