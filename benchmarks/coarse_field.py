@@ -171,9 +171,13 @@ def studied(samples: Sequence[str], edge: int) -> dict[int, tuple[float, float]]
     every: dict[int, list[np.ndarray]] = {}
     for sample in samples:
         found = tim3d.study(
-            sample, quantity="phase_fraction", phase="pore", windows=windows(edge), options=QUIET
+            sample,
+            quantity="phase_fraction",
+            phase="pore",
+            windows=windows(edge)[2:],
+            options=QUIET,
         )
-        for number, size in enumerate(windows(edge)):
+        for number, size in enumerate(windows(edge)[2:]):
             values = found.value.isel(window=number).values
             every.setdefault(size, []).append(values[np.isfinite(values)])
     return {
@@ -182,7 +186,7 @@ def studied(samples: Sequence[str], edge: int) -> dict[int, tuple[float, float]]
 
 
 def windows(edge: int) -> list[int]:
-    """Edges of windows: an eighth of the drawn edge, ..., half of it."""
+    """Edges of windows, from a sixteenth to half of the drawn edge; volumes are studied in the two largest."""
     return [edge // 16, edge // 8, edge // 4, edge // 2]
 
 

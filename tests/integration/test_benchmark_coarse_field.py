@@ -16,19 +16,19 @@ SMALL = "--steps 1 --crop 16 --batch 1 --widths 4 --short 3 --count 2 --real 2"
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("kind", "more"),
+    ("kind", "more", "sizes"),
     [
-        ("images", "--edge 128 --drawn 64 --window 16 --slow 20"),
-        ("volumes", "--edge 48 --drawn 32 --window 12 --slow 12"),
+        ("images", "--edge 128 --drawn 64 --window 16 --slow 20", 4),
+        ("volumes", "--edge 48 --drawn 32 --window 12 --slow 12", 2),
     ],
 )
 def test_a_row_for_the_material_and_every_network(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, more: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, more: str, sizes: int
 ) -> None:
     coarse_field.main([kind, str(tmp_path / "made"), *SMALL.split(), *more.split()])
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert len(rows) == 6
-    assert {row.count(" | ") for row in rows} == {4}
+    assert {row.count(" | ") for row in rows} == {sizes}
     assert {name for name, _, _ in coarse_field.CASES} < {row.split(" | ")[0][2:] for row in rows}
 
 
