@@ -146,15 +146,16 @@ def _count(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Corners by the number of their z and y indices at ends of the core; corners at the x ends."""
     zs, ys = (clamped(core.start[a], core.stop[a], 1, labels.shape[a]) for a in (0, 1))
-    rows, ends = np.zeros((3, 4, 256), np.int64), np.zeros((3, 256), np.int64)
+    rows, ends = np.zeros((3, 8, 256), np.int64), np.zeros((3, 256), np.int64)
     _count_volume(labels, zs, ys, core.start[2], core.stop[2], as_codes(codes), rows, ends)
     return rows.sum(axis=1), ends
 
 
-@nb.njit(nogil=True, cache=True)
+@nb.njit(nogil=True, cache=True, forceinline=True)
 def _join(
     low: NDArray[np.uint8], high: NDArray[np.uint8], shift: np.uint8, out: NDArray[np.uint8]
 ) -> None:
+    """Put the shifted bits beside the others; inlined, so that the shift is a constant of the loop."""
     for x in range(out.size):
         out[x] = low[x] | (high[x] << shift)
 
@@ -179,16 +180,22 @@ def _pair_plane(
 
 @nb.njit(nogil=True, cache=True)
 def _tally(code: NDArray[np.uint8], tables: NDArray[np.int64]) -> None:
-    """Count codes in four alternating tables: a run of one code would wait for its last store."""
-    first, second, third, fourth = tables[0], tables[1], tables[2], tables[3]
-    quads = code.size // 4
-    for k in range(quads):
-        first[code[4 * k]] += 1
-        second[code[4 * k + 1]] += 1
-        third[code[4 * k + 2]] += 1
-        fourth[code[4 * k + 3]] += 1
-    for x in range(4 * quads, code.size):
-        first[code[x]] += 1
+    """Count codes in eight alternating tables: a run of one code would wait for its last store."""
+    t0, t1, t2, t3 = tables[0], tables[1], tables[2], tables[3]
+    t4, t5, t6, t7 = tables[4], tables[5], tables[6], tables[7]
+    eights = code.size // 8
+    for k in range(eights):
+        at = np.uint64(8 * k)
+        t0[code[at]] += 1
+        t1[code[at + np.uint64(1)]] += 1
+        t2[code[at + np.uint64(2)]] += 1
+        t3[code[at + np.uint64(3)]] += 1
+        t4[code[at + np.uint64(4)]] += 1
+        t5[code[at + np.uint64(5)]] += 1
+        t6[code[at + np.uint64(6)]] += 1
+        t7[code[at + np.uint64(7)]] += 1
+    for x in range(8 * eights, code.size):
+        t0[code[x]] += 1
 
 
 @nb.njit(nogil=True, cache=True)
@@ -202,7 +209,7 @@ def _count_volume(
     rows: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> None:
-    """Fill `rows` (3, 4, 256) and `ends` (3, 256) from planes `zs`, rows `ys` and the x range."""
+    """Fill `rows` (3, 8, 256) and `ends` (3, 256) from planes `zs`, rows `ys` and the x range."""
     low = np.empty((ys.size - 1, stop - start + 2), np.uint8)
     high = np.empty_like(low)
     column, code = np.empty(low.shape[1], np.uint8), np.empty(low.shape[1] - 1, np.uint8)
