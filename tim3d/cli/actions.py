@@ -79,9 +79,11 @@ def perform(name: str, given: dict[str, Any], *, plan: bool = False) -> Any:
     """
     from tim3d.cli import parsing
 
+    own = parsing.parameters(name)  # a training has threads of its own
+    typed = {key: given.pop(key) for key in [*given] if key in own}
     with _on_cluster(given, planning=plan):
         return (parsing.call_plan if plan else parsing.call)(
-            name, {**given, "progress": _progress()}
+            name, {**typed, **given, "progress": _progress()}
         )
 
 
