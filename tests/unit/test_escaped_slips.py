@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import tim3d
 from tests.extend.test_descriptor import GREY
 from tests.nets import tiny_checkpoint
+from tests.variants import ome_planes
 from tim3d.engine.passes.summary import Summary
 from tim3d.errors import ArgumentError, CheckpointError, SchemaError
 from tim3d.exporting.job import mark_of
@@ -34,9 +36,12 @@ from tim3d.relating.rendered import SolvedSamples
 from tim3d.reporting.likeness import rows as rows_of_likeness
 from tim3d.reporting.provenance import short
 from tim3d.stages.imaging.looked_at import boxes
+from tim3d.stages.shared import draws
 from tim3d.stages.shared.first_network import Words
+from tim3d.stages.shared.stored_results import joined
 from tim3d.storage import schema
 from tim3d.storage.schema import Field
+from tim3d.storage.strict_store import seal
 
 QUIET = tim3d.Options(progress=False)
 LOOKS = ("edge", "relief", "blur", "shot", "read", "shading", "stripes", "charging")
@@ -326,3 +331,44 @@ def test_chance_that_is_not_known_is_a_dash() -> None:
     assert first == ["a", "1", "-", "- ± -", "-"]
     assert second[:2] == ["b", "nm"]
     assert second[2:] == ["0.2500", "0.25 ± 0.25", "0.25"]
+
+
+@pytest.mark.parametrize(("changed", "count"), [("", 3), ("phase", 0)])
+def test_draws_of_labels_that_were_replaced_since_are_none(
+    monkeypatch: pytest.MonkeyPatch, changed: str, count: int
+) -> None:
+    record = {"status": "complete", "parameters": {"draws": 3}}
+    monkeypatch.setattr(draws.store, "node_attributes", lambda *_: record)
+    monkeypatch.setattr(draws.store, "outdated", lambda *_: changed)
+    assert len(draws.draws_of("a.zarr", "phase")) == count
+
+
+def test_what_stood_in_a_node_stays_when_it_is_finished(tmp_path: Path) -> None:
+    root = zarr.open_group(str(tmp_path / "a.zarr"), mode="w")
+    root.create_group("raw").attrs.update(
+        {"ome": {"version": "0.5"}, "tim3d": {"status": "running"}}
+    )
+    seal(root, "raw", {"tim3d": {"status": "complete"}}, [])
+    held = dict(zarr.open_group(str(tmp_path / "a.zarr"), mode="r")["raw"].attrs)
+    assert held["ome"] == {"version": "0.5"}
+    assert held["tim3d"]["status"] == "complete"
+
+
+def test_joined_results_have_axes_and_directions_in_the_order_of_the_stack() -> None:
+    shape = (4, 6, 8)
+    labels = Field("phase", shape, "uint8", (3.0, 2.0, 1.0), shape, shape)
+    ways = xr.Dataset(
+        {"way": ("direction", [1.0, 2.0, 3.0])}, coords={"direction": ["+x", "-z", "+z"]}
+    )
+    along = xr.Dataset({"flux": ("axis", [1.0, 2.0])}, coords={"axis": ["x", "z"]})
+    found = joined([ways, along], labels)
+    assert found["direction"].values.tolist() == ["+z", "-z", "+x"]
+    assert found["way"].values.tolist() == [3.0, 2.0, 1.0]
+    assert found["axis"].values.tolist() == ["z", "x"]
+    assert found["flux"].values.tolist() == [2.0, 1.0]
+
+
+def test_planes_on_both_sides_of_the_origin_are_as_far_apart_as_they_are(tmp_path: Path) -> None:
+    path = ome_planes(tmp_path, [-0.04, -0.02, 0.0, 0.02])
+    found = tim3d.ingest(path, str(tmp_path / "a.zarr"), options=QUIET)
+    assert np.diff(found["z"].values) == pytest.approx([20.0] * 3)
