@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import math
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -236,17 +238,27 @@ def test_parts_that_are_looked_at_lie_from_the_first_slice_to_the_last(
             assert abs(low - (edge - high)) <= 1
 
 
-def test_a_vti_file_without_an_order_of_bytes_begins_with_the_lowest(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["appended", "inline", "compressed"])
+def test_a_vti_file_without_an_order_of_bytes_begins_with_the_lowest(
+    tmp_path: Path, how: str
+) -> None:
     values = (np.arange(24).reshape(2, 3, 4) * 300).astype("<u2")
-    head = (
-        '<VTKFile type="ImageData" version="1.0"><ImageData WholeExtent="0 3 0 2 0 1" Origin="0 0 0" '
-        'Spacing="5 5 5"><Piece Extent="0 3 0 2 0 1"><PointData><DataArray type="UInt16" Name="a" '
-        'format="appended" offset="0"/></PointData></Piece></ImageData>'
-        '<AppendedData encoding="raw">_'
-    )
     data = len(values.tobytes()).to_bytes(4, "little") + values.tobytes()
+    text, appended = b'format="appended" offset="0">', b'<AppendedData encoding="raw">_' + data
+    compressor = b""
+    if how == "compressed":
+        packed = zlib.compress(values.tobytes())
+        numbers = np.array([1, values.nbytes, 0, len(packed)], "<u4").tobytes()
+        appended = b'<AppendedData encoding="raw">_' + numbers + packed
+        compressor = b' compressor="vtkZLibDataCompressor"'
+    if how == "inline":
+        text, appended = b'format="binary">' + base64.b64encode(data), b"<AppendedData>_"
     path = tmp_path / "a.vti"
-    path.write_bytes(head.encode() + data + b"</AppendedData></VTKFile>")
+    path.write_bytes(
+        b'<VTKFile type="ImageData" version="1.0"' + compressor + b'><ImageData WholeExtent="0 3 0 2 0 1" '
+        b'Spacing="5 5 5"><Piece Extent="0 3 0 2 0 1"><PointData><DataArray type="UInt16" Name="a" '
+        + text + b"</DataArray></PointData></Piece></ImageData>" + appended + b"</AppendedData></VTKFile>"
+    )  # fmt: skip
     size = dict.fromkeys("zyx", 5.0)
     found = tim3d.ingest(path, str(tmp_path / "a.zarr"), voxel_size=size, options=QUIET)
     assert np.array_equal(found.values, values)
