@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 import tim3d
 from tim3d.cli.main import main
-from tim3d.descriptors.geodesic import DIRECTIONS
 from tim3d.errors import ArgumentError, InputError, MissingFieldError, MixedRunError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.generation.gaussian_field import GaussianField, LevelCuts
@@ -217,15 +216,6 @@ def test_results_in_three_dimensions_are_told_and_never_judged(tmp_path: Path, s
     after = judged([url], small)
     names = after.result.values.tolist()
     assert any(name.startswith("tortuosity_factor") for name in names)
-    every: dict[str, Any] = {"phases": ["pore", "solid"], "directions": list(DIRECTIONS)}
-    ways = tim3d.geodesic(url, **every, options=QUIET).geodesic_tortuosity
-    assert ways.size == 12
-    told = judged([url], small, out="with_ways").reported.isel(volume=0)
-    values = {str(name): float(value) for name, value in zip(told["result"], told, strict=True)}
-    for place, value in np.ndenumerate(ways.values):
-        labels = ", ".join(str(ways[d].values[n]) for d, n in zip(ways.dims, place, strict=True))
-        name = f"geodesic_tortuosity ({labels})"
-        assert values[name] == pytest.approx(value, nan_ok=True)
     assert after.sizes["quantity"] == 5
     assert "Not judged, for an image knows no truth for them" in text(after)
 
