@@ -44,3 +44,14 @@ def test_a_training_after_a_segmentation_has_the_threads_of_one_before_it() -> N
         assert threads_used(0) == 3
         set_threads(1)
         assert threads_used(0) == 3
+
+
+def test_fewer_threads_than_none_are_refused() -> None:
+    import pytest
+
+    from tim3d.errors import ArgumentError
+    from tim3d.models.common.determinism import threads_used
+
+    with pytest.raises(ArgumentError, match="--threads -1: a number of threads"):
+        threads_used(-1)
+    assert threads_used(3) == 3

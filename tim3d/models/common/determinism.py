@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from tim3d.errors import ArgumentError
+
 CPU = torch.device("cpu")
 
 
@@ -66,6 +68,8 @@ def threads_used(count: int) -> int:
     ...     torch.get_num_threads(), threads_used(0)
     (1, 3)
     """
+    if count < 0:
+        raise ArgumentError(f"--threads {count}: a number of threads, or 0 for that of torch")
     now = torch.get_num_threads()
     return count or (_threads.replaced if now == _threads.own else now)
 
