@@ -57,7 +57,14 @@ def made(asked: argparse.Namespace, name: str, seed: int, **more: Any) -> dict[s
     """Generate a volume, and return what is known of it."""
     sample = str(asked.folder / f"{name}-{seed}.zarr")
     generator = Diffusion(
-        asked.weights, steps=asked.steps, seed=seed, device="cpu", periodic=True, **more
+        asked.weights,
+        steps=asked.steps,
+        sampler="euler",
+        planes="mean",
+        seed=seed,
+        device="cpu",
+        periodic=True,
+        **more,
     )
     begun = time.process_time()
     labels = tim3d.generate(

@@ -14,6 +14,7 @@ from tim3d.grid import Box
 from tim3d.kernels.generation.coarse_field import CoarseLaw
 from tim3d.kernels.generation.iterated import gathered
 from tim3d.models.common.conditioned_network import Condition
+from tim3d.models.diffusion.joint_planes import means_of_shares, weight
 from tim3d.models.diffusion.local_network import LocalNetwork
 from tim3d.models.diffusion.network_file import (
     LocalNetworkDescription,
@@ -21,7 +22,7 @@ from tim3d.models.diffusion.network_file import (
     save_network,
 )
 from tim3d.models.diffusion.network_spec import LocalNetworkSpec
-from tim3d.models.diffusion.reverse_field import DiffusionField
+from tim3d.models.diffusion.reverse_field import DiffusionField, home
 from tim3d.phases import Phases
 
 SPACING = (12.0, 10.0, 8.0)
@@ -87,6 +88,10 @@ def giant(field: DiffusionField, more: nn.Module | None = None) -> np.ndarray:
     steps = field.process.steps
     for step in range(steps):
         time = step / steps
+        if field.is_joint and step:
+            wanted = means_of_shares(home(field).shares)
+            for one, mean in zip(state, wanted, strict=True):
+                one += time * mean - one.mean()
         if len(field.sections) == 1:
             cut = (0, slice(None), *(slice(halo, -halo),) * 3)
             made = velocity(0, wrapped(state, (1, 2, 3))[None], time, given[None])[cut]
@@ -94,8 +99,27 @@ def giant(field: DiffusionField, more: nn.Module | None = None) -> np.ndarray:
             made = by_planes(step % 3, time)
         else:
             made = np.mean([by_planes(axis, time) for axis in range(3)], axis=0)
+        if field.is_joint:
+            made = summed(made, state, time, home(field).shares)
         state = state + made / steps
     return state
+
+
+def summed(
+    mean: np.ndarray, state: np.ndarray, time: float, shares: tuple[float, ...]
+) -> np.ndarray:
+    """Velocity to the estimate of the voxel alone and, times the weight, what planes know beyond it."""
+    signs = [(-1.0,), (1.0,)] if len(state) == 1 else list(2 * np.eye(len(state)) - 1)
+    likely = [
+        share * np.exp(-sum((x - time * s) ** 2 for x, s in zip(state, sign, strict=True)) / (2 * (1 - time) ** 2))
+        for share, sign in zip(shares, signs, strict=True)
+    ]  # fmt: skip
+    own = np.array(
+        [sum(p * sign[c] for p, sign in zip(likely, signs, strict=True)) for c in range(len(state))]
+    )
+    own = own / sum(likely)
+    data = own + weight(time) * (state + (1 - time) * mean - own)
+    return np.asarray((np.clip(data, -1, 1) - state) / (1 - time))
 
 
 def volume(field: DiffusionField, state: np.ndarray) -> np.ndarray:

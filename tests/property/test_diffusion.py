@@ -17,7 +17,7 @@ from tests.works import dying_at
 from tim3d.errors import ArgumentError, CheckpointError
 from tim3d.generators import Box, Diffusion
 from tim3d.grid import Triple
-from tim3d.kernels.generation.iterated import last_state
+from tim3d.kernels.generation.iterated import last_state, means_of, sums_of
 from tim3d.models.diffusion import reverse_field
 from tim3d.models.diffusion.reverse_field import DiffusionField
 from tim3d.stages.generation.iteration import StepWork
@@ -29,7 +29,8 @@ HEAT = {"temperature": 240.0}
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "volumes": ("volumes", {}),
     "periodic volumes": ("volumes", {"periodic": True}),
-    "mean of planes": ("sections", {"conditions": HEAT}),
+    "mean of planes": ("sections", {"conditions": HEAT, "planes": "mean"}),
+    "joint planes": ("sections", {"conditions": HEAT, "sampler": "euler", "steps": 3}),
     "alternating planes": ("sections", {"planes": "alternating", "steps": 4}),
     "three phases": ("three phases", {}),
     "coarse field": ("coarse volumes", {}),
@@ -119,21 +120,22 @@ def generated(
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "more",
+    ("name", "more"),
     [
-        {},
-        {"sampler": "heun"},
-        {"sampler": "ancestral", "harmonise": 2},
-        {"stored": "float16"},
-        {"fractions": {"pore": 0.37, "solid": 0.63}},
-        {"coarse": 1.5},
+        ("volumes", {}),
+        ("volumes", {"sampler": "heun"}),
+        ("volumes", {"sampler": "ancestral", "harmonise": 2}),
+        ("volumes", {"stored": "float16"}),
+        ("volumes", {"fractions": {"pore": 0.37, "solid": 0.63}}),
+        ("joint planes", {"sampler": None}),
+        ("joint planes", {"harmonise": 2, "steps": 2, "stored": "float16"}),
+        ("coarse field", {"coarse": 1.5}),
     ],
     ids=str,
 )
 def test_three_blockings_and_two_deaths_give_the_same_bits(
-    tmp_path: Path, more: dict[str, Any]
+    tmp_path: Path, name: str, more: dict[str, Any]
 ) -> None:
-    name = "coarse field" if "coarse" in more else "volumes"
     whole = field(tmp_path, name, **more)
     expected = np.array([2, 5])[whole.labels(Box.whole(SHAPE))]
     for block in ((16, 16, 16), (16, 48, 32), (32, 24, 48)):
@@ -147,10 +149,11 @@ def test_three_blockings_and_two_deaths_give_the_same_bits(
 
 
 @pytest.mark.long
-def test_any_workers_give_the_same_bits(tmp_path: Path, two_workers: str) -> None:
-    expected = np.array([2, 5])[field(tmp_path, "mean of planes").labels(Box.whole(SHAPE))]
+@pytest.mark.parametrize("name", ["mean of planes", "joint planes"])
+def test_any_workers_give_the_same_bits(tmp_path: Path, two_workers: str, name: str) -> None:
+    expected = np.array([2, 5])[field(tmp_path, name).labels(Box.whole(SHAPE))]
     with tim3d.cluster(two_workers):
-        made = generated(tmp_path, "mean of planes", block=(16, 16, 32))
+        made = generated(tmp_path, name, block=(16, 16, 32))
     assert np.array_equal(made, expected)
 
 
@@ -197,11 +200,46 @@ def test_seeds_and_conditions_change_the_volume_and_three_files_are_three_planes
         "tile": 16,
         "device": "cpu",
         "conditions": HEAT,
+        "planes": "mean",
     }
     three = Diffusion((same, same, same), **settings).of_shape(SHAPE)
     assert np.array_equal(three.labels(box), first)
     mixed = Diffusion((same, other, same), **settings).of_shape(SHAPE)
     assert not np.array_equal(mixed.labels(box), first)
+
+
+@pytest.mark.parametrize(
+    ("more", "planes", "sampler", "steps"),
+    [
+        ({}, "joint", "ancestral", 32),
+        ({"planes": "mean"}, "mean", "euler", 16),
+        ({"sampler": "heun"}, "mean", "heun", 16),
+        (
+            {"target": {"phase_fraction": 0.4}, "scatter": {"phase_fraction": 0.01}},
+            "mean",
+            "euler",
+            16,
+        ),
+        ({"steps": 8, "sampler": "euler"}, "joint", "euler", 8),
+    ],
+    ids=str,
+)
+def test_planes_are_taken_together_where_nothing_else_is_asked_for(
+    tmp_path: Path, more: dict[str, Any], planes: str, sampler: str, steps: int
+) -> None:
+    made = Diffusion(saved(tmp_path, "sections"), tile=16, device="cpu", **more).of_shape((16,) * 3)
+    assert isinstance(made, DiffusionField)
+    assert (made.planes, made.process.sampler, made.process.steps) == (planes, sampler, steps)
+
+
+@pytest.mark.long
+def test_the_mean_of_a_joint_state_is_that_of_the_data_at_its_time(tmp_path: Path) -> None:
+    """Whatever the state was: what a pass looks at has the mean t (2 share - 1) over the domain."""
+    made = field(tmp_path, "joint planes")
+    share = reverse_field.home(made).shares[1]
+    state = made.begin(made.domain) + np.float32(0.7)
+    looked = made.balanced(3, state, means_of(sums_of(state), state[0].size))
+    assert looked.mean() == pytest.approx(2 / 3 * (2 * share - 1), abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +253,7 @@ def test_seeds_and_conditions_change_the_volume_and_three_files_are_three_planes
         ),
         ("volumes", (9, 10, 12), {"periodic": True}, "give --shape 8,10,12"),
         ("volumes", SHAPE, {"steps": 0}, "give 1 or more"),
-        ("volumes", SHAPE, {"planes": "two"}, "choose of mean, alternating"),
+        ("volumes", SHAPE, {"planes": "two"}, "choose of joint, mean, alternating"),
         ("volumes", SHAPE, {"conditions": HEAT}, "has no condition 'temperature'; it has none"),
         (
             "volumes",
@@ -230,6 +268,19 @@ def test_seeds_and_conditions_change_the_volume_and_three_files_are_three_planes
         ("volumes", SHAPE, {"coarse": 1.0}, "was trained without it: leave it out"),
         ("coarse field", SHAPE, {"coarse": -1.0}, "give a number from 0 to below 4.14"),
         ("coarse field", SHAPE, {"coarse": 4.2}, "would leave 0 to 1"),
+        ("joint planes", SHAPE, {"planes": "joint", "sampler": "heun"}, "does not go with"),
+        (
+            "joint planes",
+            SHAPE,
+            {
+                "planes": "joint",
+                "sampler": "euler",
+                "target": {"phase_fraction": 0.4},
+                "scatter": {"phase_fraction": 0.01},
+            },
+            "leave --target out",
+        ),
+        ("coarse field by planes", SHAPE, {"planes": "joint"}, "was trained with a local fraction"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(

@@ -215,9 +215,9 @@ def towards_zero(monkeypatch: pytest.MonkeyPatch, made: DiffusionField) -> None:
     monkeypatch.setattr(
         reverse_field.Home,
         "velocity",
-        lambda home, time, before, inner, axis: (0.3 * before[(slice(None), *inner)]).astype(
-            np.float32
-        ),
+        lambda home, time, before, inner, axis, around: (
+            0.3 * before[(slice(None), *inner)]
+        ).astype(np.float32),
     )
 
 
@@ -394,7 +394,7 @@ def test_octants_that_are_all_alike_say_nothing(
     monkeypatch.setattr(
         reverse_field.Home,
         "velocity",
-        lambda home, time, before, inner, axis: np.full((1, 16, 16, 16), 9, np.float32),
+        lambda home, time, before, inner, axis, around: np.full((1, 16, 16, 16), 9, np.float32),
     )
     given = {"target": {"phase_fraction": 0.3}}
     with pytest.raises(ArgumentError, match="have the same phase_fraction"):

@@ -274,6 +274,17 @@ def test_crops_are_of_all_places_and_symmetries() -> None:
     assert {int(crop[0, 0]) for crop in crops} == {0, 1, 2, 4, 5, 6}
 
 
+def test_borders_of_an_image_are_seen_nearly_as_often_as_its_middle() -> None:
+    """A frame has 0.31 of the image; crops at all places alike show 0.07 of it."""
+    image = np.ones((96, 96), np.uint8)
+    image[8:-8, 8:-8] = 0
+    plain = Examples([image], np.zeros((1, 0), np.float32))
+    seen = plain.crops(4000, 32, np.random.default_rng(0))[0].mean()
+    alike = np.mean([image[y : y + 32, x : x + 32].mean() for y in range(65) for x in range(65)])
+    assert abs(seen - image.mean()) < 0.5 * abs(alike - image.mean())
+    assert abs(seen - image.mean()) < 0.12
+
+
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [

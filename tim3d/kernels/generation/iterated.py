@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 
@@ -16,6 +16,10 @@ from tim3d.kernels.generation.generator import Generator, repeats
 
 # A state, (channels, z, y, x).
 State = npt.NDArray[np.floating]
+# Mean of a state over its domain, in each channel.
+Means = tuple[float, ...]
+# Fixed point, in which sums of values do not depend on their order.
+ONE = 2.0**24
 # Of the number of a pass, a tile, and the states before.
 Advance = Callable[[int, Box, State, State | None], State]
 
@@ -46,6 +50,9 @@ class Iterated(Generator):
     share : float, optional
         Share of the voxels of the volume that lie below the cut of the last state (default: the cut
         is 0). It needs one channel.
+    balances : bool
+        Whether the mean of a state over the domain, in each channel, is set before a pass looks at
+        it; see `balanced`.
     """
 
     __slots__ = ()
@@ -56,6 +63,7 @@ class Iterated(Generator):
     stored: str = "float32"
     remembers: int = 1
     share: float | None = None
+    balances: bool = False
 
     @property
     @abstractmethod
@@ -90,6 +98,20 @@ class Iterated(Generator):
         (channels, z, y, x)
             The state of the tile.
         """
+
+    def balanced(self, number: int, before: State, means: Means) -> State:
+        """State of a box before pass `number`, moved so that the mean over the domain is as it should be.
+
+        Parameters
+        ----------
+        number : int
+            The pass, from 2.
+        before : (channels, z, y, x)
+            The state of a box.
+        means : tuple of float
+            Its mean over the domain in each channel.
+        """
+        raise NotImplementedError(f"the generator {self.kind!r} sets no means")
 
     @property
     @abstractmethod
@@ -129,6 +151,24 @@ def rank_of_cut(share: float, voxels: int) -> int:
     (2, 7)
     """
     return min(round(share * voxels), voxels - 1)
+
+
+def sums_of(state: State) -> list[int]:
+    """Sum of the values of each channel in fixed point.
+
+    >>> sums_of(np.full((2, 1, 1, 2), [[[[0.5, 1.0]]], [[[0.0, -1.0]]]])) == [3 * 2**23, -(2**24)]
+    True
+    """
+    return [int(np.rint(one.astype(np.float64) * ONE).astype(np.int64).sum()) for one in state]
+
+
+def means_of(sums: Sequence[int], voxels: int) -> Means:
+    """Mean in each channel from sums in fixed point.
+
+    >>> means_of([3 * 2**23, -(2**24)], 2)
+    (0.75, -0.5)
+    """
+    return tuple(one / voxels / ONE for one in sums)
 
 
 def covering(generator: Iterated, core: Box) -> Box:
@@ -202,6 +242,9 @@ def last_state(generator: Iterated) -> State:
 
     for number in range(1, generator.passes + 1):
         before = around(1, cover.grow(generator.reach(number)))
+        if generator.balances and number > 1:
+            means = means_of(sums_of(states[-1]), math.prod(domain.shape))
+            before = generator.balanced(number, before, means)
         earlier = around(2, cover) if generator.remembers > 1 and number > 1 else None
         states = [*states[-1:], advanced(generator, number, domain, before, earlier)]
     return states[-1]

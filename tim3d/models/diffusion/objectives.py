@@ -7,7 +7,6 @@ rectified flow, or DDIM.
 References
 ----------
 Lipman et al., ICLR 2023 (flow matching). DOI 10.48550/arXiv.2210.02747
-Esser et al., ICML 2024 (logit-normal times). DOI 10.48550/arXiv.2403.03206
 Ho et al., NeurIPS 2020 (DDPM: 1000 steps, linear beta). DOI 10.48550/arXiv.2006.11239
 Song et al., ICLR 2021 (DDIM). DOI 10.48550/arXiv.2010.02502
 Ho and Salimans, 2022 (guidance without a classifier). DOI 10.48550/arXiv.2207.12598
@@ -44,8 +43,8 @@ class Question:
 class Path(Protocol):
     """States between noise and data as a network is given them."""
 
-    def times(self, normal: Tensor) -> Tensor:
-        """Times (n,) of the network for standard normal numbers, distributed as the training draws them."""
+    def times(self, shares: Tensor) -> Tensor:
+        """Times (n,) of the network at which these shares, 0 to 1, of a training are done."""
 
     def question(self, data: Tensor, noise: Tensor, time: Tensor) -> Question:
         """State of each sample at its time, and what the network is to estimate."""
@@ -60,9 +59,9 @@ class Path(Protocol):
 class Flow:
     """Flow matching: the network estimates the velocity; its time is t."""
 
-    def times(self, normal: Tensor) -> Tensor:
-        """Sigmoid of a standard normal number."""
-        return normal.sigmoid()
+    def times(self, shares: Tensor) -> Tensor:
+        """All times from 0 to 1 alike: generation begins at 0 and needs the last ones for interfaces."""
+        return shares
 
     def question(self, data: Tensor, noise: Tensor, time: Tensor) -> Question:
         """State t data + (1 - t) noise; the target is data - noise."""
@@ -85,10 +84,9 @@ class Denoising:
     x = t data + (1 - t) noise, divided by sqrt(t² + (1 - t)²), for t / (1 - t) = sqrt(a / (1 - a)).
     """
 
-    def times(self, normal: Tensor) -> Tensor:
+    def times(self, shares: Tensor) -> Tensor:
         """Steps 1 to 1000 over 1000, all alike."""
-        uniform = 0.5 * (1 + torch.erf(normal / math.sqrt(2)))
-        return ((uniform * STEPS).floor().clamp(0, STEPS - 1) + 1) / STEPS
+        return ((shares * STEPS).floor().clamp(0, STEPS - 1) + 1) / STEPS
 
     def question(self, data: Tensor, noise: Tensor, time: Tensor) -> Question:
         """The target is the noise."""

@@ -26,22 +26,25 @@ from tim3d.kernels.generation.coarse_field import LocalFraction
 from tim3d.kernels.generation.generator import as_data
 from tim3d.kernels.generation.guidable import Guidable
 from tim3d.kernels.generation.guidance import Guide
-from tim3d.kernels.generation.iterated import State, gathered
+from tim3d.kernels.generation.iterated import Means, State, gathered
 from tim3d.kernels.generation.philox import Noise
 from tim3d.kernels.generation.reverse_process import Evaluation, ReverseProcess, moved
 from tim3d.models.common.determinism import cpu_threads
 from tim3d.models.common.device import named_device, torch_version
 from tim3d.models.common.weights import check_planned
+from tim3d.models.diffusion.joint_planes import joint, means_of_shares, shares_of
 from tim3d.models.diffusion.local_network import LocalNetwork
 from tim3d.models.diffusion.network_file import load_network
 from tim3d.models.diffusion.network_spec import LocalNetworkSpec
 from tim3d.phases import Phases
 
-Planes = Literal["mean", "alternating"]
+Planes = Literal["joint", "mean", "alternating"]
 Stored = Literal["float32", "float16"]
 Reals: TypeAlias = npt.NDArray[np.float32]
 # Slices that a network of sections is given at a time.
 SLICES = 16
+# Edge in voxels of the slices of noise from which a network is asked for the shares of the phases.
+SEEN = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +85,9 @@ class DiffusionField(Guidable):
         Voxels of a state, which continues itself across the faces of this box.
     tile : int
         Edge of a tile in voxels; affects the last bits of the result.
-    planes : {"mean", "alternating"}
-        Of networks of sections: the mean velocity of the three planes of a voxel in every step, or
-        one family of planes in each step by turns.
+    planes : {"joint", "mean", "alternating"}
+        Of networks of sections: what the three planes of a voxel tell together in every step, the
+        mean of their velocities, or one family of planes in each step by turns.
     stored : {"float32", "float16"}
         Type in which states are stored.
     device : str
@@ -145,7 +148,27 @@ class DiffusionField(Guidable):
             raise ArgumentError(
                 "a fraction is met by a cut between two phases; leave out --fractions"
             )
+        if self.is_joint:
+            self._check_joint()
         self._noise(2 * self.passes, self.channels - 1)  # refuses a seed out of range
+
+    def _check_joint(self) -> None:
+        if self.phases is None:
+            raise ArgumentError(
+                "--planes joint adds up what is known of phases, and the network is of grey values: leave it out, or "
+                "give --planes mean"
+            )
+        if any(one.spec.coarse for one in self.sections):
+            raise ArgumentError(
+                "--planes joint knows shares of the whole volume, and the network was trained with a local fraction: "
+                "leave it out, or give --planes mean"
+            )
+        if self.process.sampler == "heun" or self.guide is not None:
+            word = "sampler heun" if self.guide is None else "target"
+            raise ArgumentError(
+                f"--planes joint sets the mean of every state, which --{word} does not go with: give --planes mean, or "
+                f"leave --{word} out"
+            )
 
     @property
     def multiple(self) -> int:
@@ -157,6 +180,24 @@ class DiffusionField(Guidable):
         """Voxels around a tile that are evaluated with it: the reach in whole cells."""
         longest = max(one.spec.reach for one in self.sections)
         return -(-longest // self.multiple) * self.multiple
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether three families of planes make one estimate together."""
+        return self.planes == "joint" and len(self.sections) > 1
+
+    @property
+    def balances(self) -> bool:  # type: ignore[override]
+        """Whether the mean of every state is set to that of the data at its time."""
+        return self.is_joint
+
+    def balanced(self, number: int, before: State, means: Means) -> State:
+        """State moved to the mean t times the data's, in each channel; see `Iterated.balanced`."""
+        time = self.process.evaluations()[number - 1].at
+        moves = [
+            time * a - b for a, b in zip(means_of_shares(home(self).shares), means, strict=True)
+        ]
+        return before + np.asarray(moves, np.float32).reshape(-1, 1, 1, 1)
 
     @property
     def channels(self) -> int:  # type: ignore[override]
@@ -276,8 +317,12 @@ class DiffusionField(Guidable):
         if self.device != "cpu":
             return 16 * self.channels * self.tile**3 + coarse
         window = (SLICES, long, long) if len(self.sections) > 1 else (long, long, long)
+        if self.is_joint:
+            seen = seen_edge(self)
+            window = max(window, (SLICES, seen, seen))
         evaluation = max(one.spec.forward_bytes(window) for one in self.sections)
-        voxels = self.channels * (7 * self.tile**3 + 2 * math.prod(window))
+        kept = 11 if self.is_joint else 7
+        voxels = self.channels * (kept * self.tile**3 + 2 * math.prod(window))
         return evaluation + 4 * voxels + coarse + self._weight_bytes
 
     @property
@@ -303,6 +348,7 @@ class Home:
         self.nets = [nets[one.weights] for one in field.sections]
         self.conditions = [_conditions(one).to(self.device) for one in field.sections]
         self.channels = field.channels
+        self.shares = self._shares(field) if field.is_joint else ()
 
     def velocity(
         self,
@@ -337,7 +383,26 @@ class Home:
             else:
                 z, y, x = (self._by_planes(a, state, time, inner) for a in range(3))
                 made = (z + y + x) / 3
+                if self.shares:
+                    made = joint(made, state[(slice(None), *inner)], time, self.shares)
             return np.asarray(made.cpu())
+
+    def _shares(self, field: DiffusionField) -> tuple[float, ...]:
+        """Shares of the phases that the networks mean when they see noise; the mean over the planes."""
+        edge, halo = seen_edge(field), field.halo_edge
+        noise = [
+            Noise(0, n).normals(Box.whole((SLICES, edge, edge))) for n in range(field.channels)
+        ]
+        state = torch.from_numpy(np.stack(noise, 1).astype(np.float32)).to(self.device)
+        inner = (slice(None), slice(None), slice(halo, -halo), slice(halo, -halo))
+        found: dict[tuple[str, tuple[float | None, ...]], list[float]] = {}
+        with _exact(self.device):
+            for number, one in enumerate(field.sections):
+                if (one.weights, one.inputs) not in found:
+                    data = (state + self._evaluated(number, state, 0.0))[inner].double()
+                    found[one.weights, one.inputs] = data.mean((0, 2, 3)).tolist()
+        every = [found[one.weights, one.inputs] for one in field.sections]
+        return shares_of([math.fsum(values) / len(every) for values in zip(*every, strict=True)])
 
     def _by_planes(self, axis: int, state: Tensor, time: float, inner: tuple[slice, ...]) -> Tensor:
         """Velocity from all planes that are normal to an axis."""
@@ -356,6 +421,11 @@ class Home:
             state[:, :channels].contiguous(), state.new_full((len(state),), time), rows, *beside
         )
         return made
+
+
+def seen_edge(field: DiffusionField) -> int:
+    """Edge in voxels of the slices of noise that tell the shares of the phases, with what lies around."""
+    return -(-SEEN // field.multiple) * field.multiple + 2 * field.halo_edge
 
 
 def _conditions(one: Section) -> Tensor:

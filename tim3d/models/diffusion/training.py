@@ -29,6 +29,8 @@ from tim3d.models.diffusion.training_options import DiffusionOptions
 BETAS, LARGEST_GRADIENT = (0.9, 0.99), 1.0
 # Batches that judge a state: always the same crops, noise and times.
 JUDGED = 8
+# Version of the rule by which crops and times are drawn: a training that began under another is not continued.
+DRAWS = 2
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class DiffusionTraining:
         """All that determines the network."""
         about = replace(self.description, training={}, tim3d="-")
         return {
-            "description": about.to_json(), "options": asdict(self.options), "data": self.examples.sha256(),
+            "draws": DRAWS, "description": about.to_json(), "options": asdict(self.options),
+            "data": self.examples.sha256(),
             "judged": self.judged.sha256(), "symmetric": self.examples.symmetric, **self.decided,
         }  # fmt: skip
 
@@ -157,26 +160,26 @@ class DiffusionLearner:
         rng = np.random.default_rng([self.training.seed, NO_STEP])
         count, losses = JUDGED * self.options.batch, []
         spread = torch.from_numpy((np.arange(count) + 0.5) / count).float()
-        normal = math.sqrt(2) * torch.erfinv(2 * spread - 1)
         for part in range(JUDGED):
-            asked, condition, coarse = self._batch(self.training.judged, rng, normal[part::JUDGED])
+            asked, condition, coarse = self._batch(self.training.judged, rng, spread[part::JUDGED])
             estimate = self.product(asked.state, asked.time, condition, coarse)
             losses.append(mse_loss(estimate, asked.target).item())
         score = math.fsum(losses) / JUDGED
         return Verdict(score, {"score": score})
 
     def _batch(
-        self, examples: Examples, rng: np.random.Generator, normal: Tensor | None = None
+        self, examples: Examples, rng: np.random.Generator, shares: Tensor | None = None
     ) -> tuple[Question, Tensor | None, Tensor | None]:
         """Question for random crops, the inputs of their conditions, and their local fractions."""
         options, about = self.options, self.training.description
         crops, inputs, around = examples.surrounded(options.batch, options.crop, rng)
         data = encoded(torch.from_numpy(np.ascontiguousarray(crops)), len(about.phases or ()))
         noise = torch.from_numpy(rng.standard_normal(tuple(data.shape), np.float32))
-        if normal is None:
-            normal = torch.from_numpy(rng.standard_normal(options.batch, np.float32))
+        if shares is None:  # spread, so that no batch lacks early or late times
+            spread = (np.arange(options.batch) + rng.random(options.batch)) / options.batch
+            shares = torch.from_numpy(spread).float()
         path = PATHS[about.spec.objective]
-        asked = path.question(data, noise, path.times(normal))
+        asked = path.question(data, noise, path.times(shares))
         device = self.place.device
         parts = (asked.state, asked.time, asked.target)
         moved = Question(*(upload(part.numpy(), device) for part in parts))

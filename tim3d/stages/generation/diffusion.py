@@ -14,6 +14,12 @@ from tim3d.grid import Box, Triple
 from tim3d.kernels.generation.generator import Generator
 from tim3d.kernels.generation.reverse_process import ReverseProcess, Sampler
 
+# Steps and sampler by default, and of planes that are taken together.
+STEPS: int = 16
+SAMPLER: Sampler = "euler"
+JOINT_STEPS: int = 32
+JOINT_SAMPLER: Sampler = "ancestral"
+
 
 @dataclass(frozen=True, eq=False)
 class Diffusion(Generator):
@@ -24,13 +30,16 @@ class Diffusion(Generator):
     weights : path, or three
         File of a network of volumes, or of sections; or three files, for the sections normal to z,
         y and x. A network of sections with the condition ``axis`` is given it.
-    steps : int
-        Steps from noise to data.
-    sampler : {"euler", "heun", "ancestral"}
-        Method of a step; heun evaluates the network twice.
-    planes : {"mean", "alternating"}
-        Of networks of sections: the mean velocity of the three planes of every voxel in each step,
-        or one family of planes in each step by turns, at a third of the work.
+    steps : int, optional
+        Steps from noise to data (default: 32 with `planes` joint, otherwise 16).
+    sampler : {"euler", "heun", "ancestral"}, optional
+        Method of a step; heun evaluates the network twice (default: ancestral with `planes` joint,
+        otherwise euler).
+    planes : {"joint", "mean", "alternating"}, optional
+        Of networks of sections: what the three planes of every voxel tell together in each step;
+        the mean of their velocities; or one family of planes in each step by turns, at a third of
+        the work (default: joint; mean of grey values, with a local fraction or a target, and with
+        the sampler heun).
     harmonise : int
         How often every step is done; between two of them noise takes the state back.
     conditions : mapping of name to number or class, optional
@@ -78,9 +87,9 @@ class Diffusion(Generator):
     needs_torch: ClassVar[bool] = True
 
     weights: str | Path | Sequence[str | Path]
-    steps: int = 16
-    sampler: Sampler = "euler"
-    planes: Literal["mean", "alternating"] = "mean"
+    steps: int | None = None
+    sampler: Sampler | None = None
+    planes: Literal["joint", "mean", "alternating"] | None = None
     harmonise: int = 1
     conditions: Mapping[str, float | str] | None = None
     fractions: Mapping[str, float] | None = None
@@ -102,7 +111,7 @@ class Diffusion(Generator):
             raise ArgumentError(
                 f"{len(self.paths)} files: give one network, or three for the sections normal to z, y and x"
             )
-        ReverseProcess(self.steps, self.sampler, self.harmonise)  # refuses what is out of range
+        self.process(is_joint=False)  # refuses what is out of range
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -110,10 +119,12 @@ class Diffusion(Generator):
         given = self.weights
         return (str(given),) if isinstance(given, str | Path) else tuple(map(str, given))
 
-    @property
-    def process(self) -> ReverseProcess:
-        """Steps from noise to data."""
-        return ReverseProcess(self.steps, self.sampler, self.harmonise)
+    def process(self, *, is_joint: bool) -> ReverseProcess:
+        """Steps from noise to data, of planes that are taken together or not."""
+        steps, sampler = (JOINT_STEPS, JOINT_SAMPLER) if is_joint else (STEPS, SAMPLER)
+        return ReverseProcess(
+            steps if self.steps is None else self.steps, self.sampler or sampler, self.harmonise
+        )
 
     @property
     def given(self) -> Mapping[str, float | str]:

@@ -11,6 +11,7 @@ from tim3d.errors import ArgumentError
 from tim3d.forecast import NOT_TRAINED, expected
 from tim3d.grid import AXES, Box, Triple, triple
 from tim3d.kernels.generation.coarse_field import CoarseField, LocalFraction
+from tim3d.kernels.generation.reverse_process import ReverseProcess, Sampler
 from tim3d.models.common.device import choose_device
 from tim3d.models.diffusion.network_file import AXIS, LocalNetworkDescription, describe_network
 from tim3d.models.diffusion.reverse_field import DiffusionField, Planes, Section, Stored
@@ -47,8 +48,15 @@ class Asked(AskedGuidance, Protocol):
         """Edge of a tile."""
 
     @property
-    def planes(self) -> Planes:
-        """Rule for networks of sections."""
+    def planes(self) -> Planes | None:
+        """Rule for networks of sections; None for the usual one."""
+
+    @property
+    def sampler(self) -> Sampler | None:
+        """Method of a step; None for the usual one."""
+
+    def process(self, *, is_joint: bool) -> ReverseProcess:
+        """Steps from noise to data, of planes that are taken together or not."""
 
     @property
     def stored(self) -> Stored:
@@ -98,20 +106,22 @@ def diffusion_field(asked: Asked, shape: Triple) -> DiffusionField:
     halo = max(one.spec.halo for one in sections)
     domain = _domain(shape, whole, halo, asked.periodic)
     share = _share(asked.fractions, first)
+    planes = asked.planes or _usual_planes(asked, first)
+    process = asked.process(is_joint=planes == "joint" and len(sections) > 1)
     field = DiffusionField(
         sections=sections,
-        process=asked.process,
+        process=process,
         seed=asked.seed,
         shape=shape,
         domain=domain,
         tile=_tile(whole, domain) if asked.tile is None else asked.tile,
-        planes=asked.planes,
+        planes=planes,
         stored=asked.stored,
         device=device,
         phases=first.phases,
         spacing_nm=first.spacing_nm,
         share=share,
-        guide=chosen_guide(asked, first.phases, share, shape),
+        guide=chosen_guide(asked, process, first.phases, share, shape),
         coarse=_coarse(asked, first, domain, shape),
     )
     log.info("%s", summary(field))
@@ -212,6 +222,13 @@ def _coarse(
     )
 
 
+def _usual_planes(asked: Asked, about: LocalNetworkDescription) -> Planes:
+    """Rule of networks of sections: planes are taken together where that is possible."""
+    alone = about.phases is None or about.coarse is not None
+    plain = alone or asked.target or asked.sampler == "heun"
+    return "mean" if plain else "joint"
+
+
 def _tile(whole: int, domain: Box) -> int:
     """Edge of a tile, not longer than the domain."""
     longest = max(domain.shape)
@@ -258,9 +275,11 @@ def summary(field: DiffusionField) -> str:
     along = 3 if len(field.sections) == 1 else 2
     edges = "x".join(map(str, field.domain.shape))
     beside = f"\n{field.coarse.text()}" if field.coarse else ""
+    rule = f", planes {field.planes}" if len(field.sections) > 1 else ""
     return (
         f"network of {spec.dimensions} dimensions, reach {spec.reach} voxels, cells of {spec.multiple}\n"
-        f"{process.steps} steps by {process.sampler}: {field.passes} passes over {edges} voxels in {field.stored}\n"
+        f"{process.steps} steps by {process.sampler}{rule}: {field.passes} passes over {edges} voxels in "
+        f"{field.stored}\n"
         f"tiles of {field.tile} voxels, {window**along:.2f} times the work of endless ones; "
         f"{planes * window**along * spec.multiplications / 1e3:.1f} thousand multiplications a voxel and pass; "
         f"on {field.device}{beside}"

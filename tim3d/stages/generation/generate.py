@@ -93,7 +93,7 @@ def generate(
     weights: ModelFiles | None = None,
     steps: int | None = None,
     sampler: Literal["euler", "heun", "ancestral"] | None = None,
-    planes: Literal["mean", "alternating"] | None = None,
+    planes: Literal["joint", "mean", "alternating"] | None = None,
     harmonise: int | None = None,
     conditions: ConditionValues | None = None,
     target: Targets | None = None,
@@ -205,13 +205,16 @@ def generate(
         Of a network: file that train-generator wrote (needed by a network). Of diffusion: file of a
         network of volumes or of sections, or three for the sections normal to z, y and x.
     steps : int, optional
-        Of diffusion: steps from noise to data (default: 16). Fewer show as speckle.
+        Of diffusion: steps from noise to data (default: 32 of planes taken together, otherwise 16).
+        Fewer show as speckle.
     sampler : {"euler", "heun", "ancestral"}, optional
-        Of diffusion: method of a step (default: euler). Heun's is of second order and costs two
-        passes; ancestral draws noise in every step.
-    planes : {"mean", "alternating"}, optional
-        Of diffusion by sections: mean velocity of the three planes of a voxel in every step
-        (default), or planes of one direction in each step by turns, at a third of the work.
+        Of diffusion: method of a step (default: of planes taken together ancestral, which draws noise
+        in every step, otherwise euler). Heun's is of second order and costs two passes.
+    planes : {"joint", "mean", "alternating"}, optional
+        Of diffusion by sections: what the three planes of a voxel tell together in every step; the
+        mean of their velocities, which makes too much of the most frequent phase; or planes of one
+        direction in each step by turns, at a third of the work (default: joint; mean of grey values,
+        with a local fraction or a target, and with the sampler heun).
     harmonise : int, optional
         Of diffusion: how often every step is done; between two of them noise takes the state back
         (default: 1).

@@ -27,10 +27,6 @@ class AskedGuidance(Protocol):
     """Settings of a diffusion that decide about guidance."""
 
     @property
-    def process(self) -> ReverseProcess:
-        """Steps from noise to data."""
-
-    @property
     def target(self) -> Mapping[str, float] | None:
         """Values to guide to."""
 
@@ -48,7 +44,11 @@ class AskedGuidance(Protocol):
 
 
 def chosen_guide(
-    asked: AskedGuidance, phases: Phases | None, share: float | None, shape: Triple
+    asked: AskedGuidance,
+    process: ReverseProcess,
+    phases: Phases | None,
+    share: float | None,
+    shape: Triple,
 ) -> Guide | None:
     """Return what a volume is guided to; None if there are no targets.
 
@@ -56,6 +56,8 @@ def chosen_guide(
     ----------
     asked : AskedGuidance
         Settings of the user.
+    process : ReverseProcess
+        Steps from noise to data.
     phases : Phases, optional
         Phases of the network.
     share : float, optional
@@ -77,7 +79,7 @@ def chosen_guide(
             f"--target guides volumes of two phases, and the network has {', '.join(names) or 'grey values'}"
         )
     _check_names("--target", asked.target)
-    _check_process(asked.process)
+    _check_process(process)
     fraction = _fraction(asked.target.get("phase_fraction"), share, names)
     guide = Guide(
         fraction=fraction,

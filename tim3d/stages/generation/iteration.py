@@ -21,11 +21,14 @@ from tim3d.grid import Block, Box, Grid, Triple, triple
 from tim3d.kernels.generation.generator import Generator
 from tim3d.kernels.generation.iterated import (
     Iterated,
+    Means,
     State,
     advanced,
     covering,
     gathered,
+    means_of,
     rank_of_cut,
+    sums_of,
 )
 from tim3d.stages.shared.field import Options
 from tim3d.stages.shared.unfinished import Unfinished
@@ -97,11 +100,24 @@ class States:
 
 @dataclass(frozen=True)
 class StepWork:
-    """Block work of one pass: the states before, with what lies around, become the next one."""
+    """Block work of one pass: the states before, with what lies around, become the next one.
+
+    Parameters
+    ----------
+    states : States
+        The states.
+    number : int
+        The pass, from 1.
+    durable : bool
+        Whether a block is on disk before it counts as written.
+    means : tuple of float, optional
+        Mean of the state before over the domain, where the generator sets it.
+    """
 
     states: States
     number: int
     durable: bool
+    means: Means | None = None
 
     def read(self, block: Block) -> tuple[State, State | None]:
         """Read the state before around the tiles of the block, and of these the one before that."""
@@ -120,7 +136,10 @@ class StepWork:
             If a value of the new state is not finite.
         """
         generator, core = self.states.generator, self._place(block.core)
-        made = advanced(generator, self.number, core, *inputs)
+        before, earlier = inputs
+        if self.means is not None:
+            before = generator.balanced(self.number, before, self.means)
+        made = advanced(generator, self.number, core, before, earlier)
         if not np.isfinite(made).all():
             raise ConvergenceError(
                 f"pass {self.number} of {generator.passes} of the generator {generator.kind!r} gave values that are "
@@ -129,9 +148,9 @@ class StepWork:
         return made
 
     def write(self, block: Block, outputs: State) -> dict[str, Any]:
-        """Write whole tiles."""
+        """Write whole tiles, and return the sums from which the mean of the state follows."""
         self.states.write(self.number, block.core, outputs, durable=self.durable)
-        return {}
+        return {"sums": sums_of(outputs)} if self.states.generator.balances else {}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
         """Bytes of the states, of their parts while they are decoded, and of a tile."""
@@ -232,13 +251,13 @@ class Iteration:
         state = {"fingerprint": self.fingerprint, "block": list(self.block)}
         return Unfinished(self.sample, self.states.node, self.out, state)
 
-    def step(self, number: int) -> Pass:
-        """The pass that makes a state, by its number from 1."""
+    def step(self, number: int, means: Means | None = None) -> Pass:
+        """The pass that makes a state, by its number from 1; `means` are those of the state before."""
         generator, voxel = self.generator, self.states.voxel_bytes
         looks = min(number - 1, generator.remembers)
         return self._pass(
             f"{number:03d}-of-{generator.passes}",
-            StepWork(self.states, number, self.options.durable),
+            StepWork(self.states, number, self.options.durable, means),
             Grid(generator.domain.shape, self.block, generator.reach(number)),
             (looks * voxel, voxel),
             (generator.tile_edge,) * 3,
@@ -267,8 +286,11 @@ class Iteration:
             self.drop()
             self.states.create()
             self.unfinished.begin({"status": "writing"})
+        means = None
         for number in range(1, self.generator.passes + 1):
-            run(self.step(number), progress=self.options.progress)
+            step = self.step(number, means)
+            run(step, progress=self.options.progress)
+            means = self._means(step) if self.generator.balances else None
         self.unfinished.begin({"status": "writing", **self._found_cut()})
 
     def record(self) -> dict[str, Any]:
@@ -287,6 +309,11 @@ class Iteration:
             return {}
         goes_on = self.unfinished.goes_on()
         return store.node_attributes(self.sample, self.states.node) if goes_on else {}
+
+    def _means(self, done: Pass) -> Means:
+        """Mean over the domain of the state that a pass has made."""
+        every = [record["sums"] for _, record in done.records()]
+        return means_of([sum(one) for one in zip(*every, strict=True)], math.prod(done.grid.shape))
 
     def _found_cut(self) -> dict[str, float]:
         """Value at which the last state is cut, and by how much that changes the share of label 0."""
