@@ -46,9 +46,10 @@ doctest: setup
 long: setup
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "long and not slow and not gpu"
 
-# The slow tests, then the laws of the default ones with 1000 examples each.
+# The slow tests, what each parameter changes beside what is recorded, then the laws of the default ones with 1000 examples each.
 slow: setup
 	$(BIN)/python -m pytest -m "slow and not gpu"
+	TIM3D_RECORDED=1 $(BIN)/python -m pytest -m "not slow and not gpu" -k changed_alone tests/integration
 	TIM3D_EXAMPLES=thorough $(BIN)/python -m pytest -m "hypothesis and not long and not slow and not gpu" --timeout 0
 
 gpu: setup

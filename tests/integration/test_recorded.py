@@ -13,13 +13,13 @@ from tests import recorded
 from tests.integration.test_every_verb import TABLE
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_every_verb_is_recorded_or_left_out() -> None:
     names = {recorded.verb_in(key) for key in recorded.listed()}
     assert names | recorded.LEFT_OUT == set(TABLE), "record it: python -m tests.recorded"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_every_verb_gives_what_is_recorded(tmp_path: Path) -> None:
     wrong = list(recorded.differences(recorded.recorded(tmp_path), recorded.listed()))
     assert not wrong, "if that is meant: python -m tests.recorded\n" + "\n".join(wrong)
