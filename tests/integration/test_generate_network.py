@@ -259,7 +259,7 @@ WRONG = [
         ["--weights", "{}", "--precision", "float16", "--device", "cpu"],
         "float16 needs a CUDA device",
     ),
-    (2, ["--weights", "{}", "--seed", "-1"], "0 <= seed < 2"),
+    (2, ["--weights", "{}", "--seed", "-1"], "--seed -1 is not between 0 and 2"),
     (2, ["--weights", "{}", "--voxel-size", "0,1,1"], "every edge must be a positive length"),
     (2, ["--weights", "{}", "--shape", "0,1,1"], "argument --shape: is given twice"),
 ]

@@ -154,7 +154,7 @@ def test_slices_that_are_left_out_are_seen_but_not_learnt(sample: str, tmp_path:
         ({"context": 1}, "--context changes nothing with --dimensions 3"),
         ({"encoder": "resnet34"}, "--encoder changes nothing with --dimensions 3"),
         ({"architecture": "Linknet"}, "--architecture changes nothing"),
-        ({"decoder_channels": (8, 4, 2)}, "depth 2 needs 2 decoder_channels"),
+        ({"decoder_channels": (8, 4, 2)}, "depth 2 needs 2 decoder channels"),
         ({"depth": 0, "decoder_channels": None}, "depth 0 needs"),
     ],
 )

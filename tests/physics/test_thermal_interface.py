@@ -159,7 +159,7 @@ REFUSED = [
     ({"bond_line_nm": 8.0}, "do not fit into a bond line of 8 nm"),
     ({"loading": 0.7}, r"between 0 and 0\.6, not 0\.7"),
     ({"loading": 0.5, "film_nm": 2.0}, r"not 0\.5 \(0\.864 with their films\)"),
-    ({"film_nm": -1.0}, "a thickness of 0 or more"),
+    ({"film_nm": -1.0}, "a film of -1 nm: its thickness is 0 or more"),
     ({"cell": (20, 48)}, "narrower than three particles"),
     ({"bond_line_nm": 12.0, "loading": 0.01}, "8 to 50000 are possible"),
     ({"grains": Grains((10.0,), (1.0,), 3.0)}, "all point along one axis: --orientation 1,0,0"),

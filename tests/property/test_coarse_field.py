@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tim3d.errors import ArgumentError
@@ -27,7 +27,6 @@ PERIODS = [(0, 0, 0), SHAPE, (0, 5, 200), (1, 1, 1)]
     cuts=st.tuples(*(st.integers(1, n - 1) for n in SHAPE)),
     period=st.sampled_from(PERIODS),
 )
-@settings(max_examples=25, deadline=None)
 def test_any_box_has_the_bits_of_a_larger_one(
     seed: int, start: tuple[int, int, int], cuts: tuple[int, int, int], period: tuple[int, int, int]
 ) -> None:

@@ -111,7 +111,7 @@ def test_widths_are_those_of_architectures_that_take_them(architecture):
         assert widths_of(architecture, 3) == ()
         with pytest.raises(ArgumentError, match="leave out --decoder-channels"):
             widths_of(architecture, 2, (8, 4))
-        with pytest.raises(ArgumentError, match="needs no decoder_channels"):
+        with pytest.raises(ArgumentError, match="needs no decoder channels"):
             dataclasses.replace(spec("Unet", depth=4), architecture=architecture, encoder="tu-x")
 
 

@@ -97,7 +97,7 @@ def test_seeds_and_streams_are_other_surfaces_and_no_height_is_flat() -> None:
         ({"roll_off_nm": 961.0}, "at most the period, 960 nm"),
         ({"cut_off_nm": 400.0}, "does not fit"),
         ({"period": (0, 5)}, "needs pixels and a period"),
-        ({"seed": -1}, "0 <= seed"),
+        ({"seed": -1}, "seed -1 is not between 0 and"),
     ],
 )
 def test_what_cannot_be_a_surface_is_refused(changed: dict[str, Any], said: str) -> None:
