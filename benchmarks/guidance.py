@@ -59,8 +59,8 @@ def made(asked: argparse.Namespace, name: str, seed: int, **more: Any) -> dict[s
     generator = Diffusion(
         asked.weights,
         steps=asked.steps,
-        sampler="euler",
-        planes="mean",
+        sampler="euler" if asked.planes == "mean" else "ancestral",
+        planes=asked.planes,
         seed=seed,
         device="cpu",
         periodic=True,
@@ -137,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--values", type=lambda text: [int(v) for v in text.split(",")], default=[0, 255]
     )
+    parser.add_argument("--planes", choices=["joint", "mean"], default="mean")
     parser.add_argument("--pixel-size", type=float)
     parser.add_argument("--scale", type=int, default=1)
     parser.add_argument("--edge", type=int, default=64)

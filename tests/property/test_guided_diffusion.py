@@ -41,12 +41,13 @@ FRACTION: dict[str, Any] = {
     "target": {"phase_fraction": 0.4},
     "scatter": {"phase_fraction": 0.004},
 }
+JOINT: dict[str, Any] = {"network": "sections", "conditions": {"temperature": 250.0}, "steps": 6}
 QUIET = tim3d.Options(progress=False)
 
 
 def diffusion(folder: Path, **more: Any) -> Diffusion:
     settings = {"steps": 5, "seed": 3, "tile": 16, "device": "cpu", **more}
-    return Diffusion(saved(folder), **settings)
+    return Diffusion(saved(folder, settings.pop("network", "volumes")), **settings)
 
 
 def field(folder: Path, shape: Triple = SHAPE, **more: Any) -> DiffusionField:
@@ -87,7 +88,7 @@ def plain_volume(made: DiffusionField, scatter: dict[str, float]) -> np.ndarray:
     assert guide is not None
     state, halo = made.begin(made.domain)[0].astype(np.float64), made.halo_edge
     at = tuple(slice(-a, n - a) for a, n in zip(made.domain.start, made.shape, strict=True))
-    for one in made.process.evaluations():
+    for number, one in enumerate(made.process.evaluations(), 1):
         wrapped = np.pad(state, halo, mode="wrap")
         with torch.inference_mode():
             out = net(
@@ -102,7 +103,12 @@ def plain_volume(made: DiffusionField, scatter: dict[str, float]) -> np.ndarray:
             move = plain_move(made, estimate, steepness(one.at), gain(one), longest, scatter)
             velocity = velocity.copy()
             velocity[at] += move / (1 - one.at)
-        state = state + (one.to - one.at) * velocity
+        data, noise = state + (1 - one.at) * velocity, state - one.at * velocity
+        if one.fresh and one.to < 1:
+            drawn = made.noise(number, made.domain)[0]
+            assert drawn is not None
+            noise = np.sqrt(1 - one.fresh**2) * noise + one.fresh * drawn[0]
+        state = one.to * data + (1 - one.to) * noise
     return state[at]
 
 
@@ -146,14 +152,19 @@ def plain_move(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("given", [FRACTION, BOTH], ids=["fraction", "both"])
+@pytest.mark.parametrize(
+    "given",
+    [FRACTION, BOTH, BOTH | {"sampler": "ancestral"}],
+    ids=["fraction", "both", "with fresh noise"],
+)
 def test_passes_are_the_plain_law_for_all_voxels_at_once(
     tmp_path: Path, given: dict[str, Any]
 ) -> None:
     made = field(tmp_path, **given)
     plain = plain_volume(made, given["scatter"])
     labels = np.asarray(generated(tmp_path, "a", **given).values) == 5
-    unguided = field(tmp_path).labels(Box.whole(SHAPE)) == 1
+    plainly = {name: given[name] for name in given if name == "sampler"}
+    unguided = field(tmp_path, **plainly).labels(Box.whole(SHAPE)) == 1
     sure = np.abs(plain) > 0.02
     assert sure.mean() > 0.9
     assert np.array_equal(labels[sure], (plain >= 0)[sure])
@@ -163,8 +174,13 @@ def test_passes_are_the_plain_law_for_all_voxels_at_once(
 @pytest.mark.long
 @pytest.mark.parametrize(
     "given",
-    [BOTH, BOTH | {"stored": "float16"}, {k: v for k, v in BOTH.items() if k != "scatter"}],
-    ids=["both", "float16", "scatter of octants"],
+    [
+        BOTH,
+        BOTH | {"stored": "float16"},
+        {k: v for k, v in BOTH.items() if k != "scatter"},
+        BOTH | JOINT,
+    ],
+    ids=["both", "float16", "scatter of octants", "planes together"],
 )
 def test_blockings_and_deaths_give_the_same_bits(tmp_path: Path, given: dict[str, Any]) -> None:
     shape = SHAPE if "scatter" in given else (16, 18, 17)
@@ -183,6 +199,16 @@ def test_blockings_and_deaths_give_the_same_bits(tmp_path: Path, given: dict[str
     assert record(tmp_path, "c")["targets"] == told["targets"]
     assert record(tmp_path, "c")["guided_steps"] == told["guided_steps"]
     assert store.nodes(str(tmp_path / "c.zarr")) == ["phase"]
+
+
+def test_the_mean_of_states_is_that_of_the_fraction_that_is_asked_for(tmp_path: Path) -> None:
+    """Planes that are taken together: the share of the target in place of that which the network means."""
+    made = field(tmp_path, **FRACTION, **JOINT)
+    assert made.is_joint
+    assert made.process.sampler == "ancestral"
+    state = np.zeros((1, 2, 2, 2), np.float32)
+    moved = made.balanced(4, state, (0.25,))
+    assert moved.ravel() == pytest.approx(3 / 6 * (0.6 - 0.4) - 0.25)
 
 
 @contextmanager
@@ -372,7 +398,7 @@ def test_an_unsolved_flux_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ({"target": {"phase_fraction": 0.3}, "axis": "y"}, "--axis is that of a conductivity"),
         (FRACTION | {"fractions": {"pore": 0.3, "solid": 0.7}}, "leave it out of --target"),
         (FRACTION | {"sampler": "heun"}, "leave out --sampler"),
-        (FRACTION | {"harmonise": 2}, "leave out --sampler and --harmonise"),
+        (FRACTION | {"harmonise": 2}, "leave out --sampler heun and --harmonise"),
         (FRACTION | {"steps": 1}, "leave none to guide"),
         ({"conductivity": K}, "--conductivity is of a volume that is guided"),
         ({"scatter": {"conductivity": 1}}, "--scatter is of a volume that is guided"),

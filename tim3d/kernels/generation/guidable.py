@@ -30,5 +30,9 @@ class Guidable(Iterated):
         """Velocity of a tile in pass `number`, from the state before with its reach around it."""
 
     @abstractmethod
+    def noise(self, number: int, tile: Box) -> tuple[State | None, State | None]:
+        """Normal noise of a tile that pass `number` draws, and of its way back; None where it draws none."""
+
+    @abstractmethod
     def unguided(self) -> Guidable:
         """Return the same generator without a guide."""

@@ -39,8 +39,8 @@ FIRST_STEEPNESS, LAST_STEEPNESS = 1.0, 2.0
 FIRST_TIME = 0.2
 # Steps are not guided in which all descriptors are so near, in natural scatters: half of what is promised.
 NEAR = 0.5
-# A step takes only the share (to - t) / (1 - t) of a move into the state. A move is made longer by the inverse, so
-# often as this at most.
+# A step takes only a share of a move into the state, (to - t) / (1 - t) without fresh noise. A move is made longer by
+# the inverse, so often as this at most.
 LONGEST_GAIN = 4.0
 # Added to the diagonal of the normal equations, relative to its mean.
 RIDGE = 1e-6
@@ -110,7 +110,7 @@ def gain(one: Evaluation) -> float:
     >>> gain(Evaluation(0.25, 0.25, 0.3125)), gain(Evaluation(0.875, 0.875, 0.9375))
     (4.0, 2.0)
     """
-    return min((1 - one.at) / (one.to - one.at), LONGEST_GAIN)
+    return min(1 / one.share, LONGEST_GAIN)
 
 
 def soft_codes(estimate: Reals, steep: float) -> Codes:

@@ -63,6 +63,16 @@ class Evaluation:
         return self.at > self.since
 
     @property
+    def share(self) -> float:
+        """Share of a move of the estimate of the data that the step takes into the state.
+
+        >>> Evaluation(0.5, 0.5, 0.75).share
+        0.5
+        """
+        kept = (1 - self.to) * math.sqrt(1 - self.fresh**2)
+        return self.to - kept * self.at / (1 - self.at)
+
+    @property
     def drawn(self) -> tuple[bool, bool]:
         """Whether the step, and the way back, draw noise."""
         return self.fresh > 0 and self.to < 1, self.back is not None

@@ -163,11 +163,10 @@ class DiffusionField(Guidable):
                 "--planes joint knows shares of the whole volume, and the network was trained with a local fraction: "
                 "leave it out, or give --planes mean"
             )
-        if self.process.sampler == "heun" or self.guide is not None:
-            word = "sampler heun" if self.guide is None else "target"
+        if self.process.sampler == "heun":
             raise ArgumentError(
-                f"--planes joint sets the mean of every state, which --{word} does not go with: give --planes mean, or "
-                f"leave --{word} out"
+                "--planes joint sets the mean of every state, which --sampler heun does not go with: give --planes "
+                "mean, or leave --sampler heun out"
             )
 
     @property
@@ -266,12 +265,17 @@ class DiffusionField(Guidable):
     def advance(self, number: int, tile: Box, before: State, earlier: State | None) -> State:
         """State of a tile after an evaluation; see `Iterated.advance`."""
         one, velocity = self.process.evaluations()[number - 1], self.velocity(number, tile, before)
+        state = np.asarray(before[(slice(None), *self._inner(number))], np.float32)
+        return moved(one, state, velocity, earlier, self.noise(number, tile))
+
+    def noise(self, number: int, tile: Box) -> tuple[State | None, State | None]:
+        """Normal noise of a tile that a pass draws, and of its way back, (channels, z, y, x)."""
+        drawn = self.process.evaluations()[number - 1].drawn
         fresh, back = (
             gathered(self, tile, partial(self._normals, draw)) if asked else None
-            for draw, asked in zip((2 * number - 1, 2 * number), one.drawn, strict=True)
+            for draw, asked in zip((2 * number - 1, 2 * number), drawn, strict=True)
         )
-        state = np.asarray(before[(slice(None), *self._inner(number))], np.float32)
-        return moved(one, state, velocity, earlier, (fresh, back))
+        return fresh, back
 
     def velocity(self, number: int, tile: Box, before: State) -> Reals:
         """Velocity of a tile, (channels, z, y, x)."""
@@ -348,7 +352,7 @@ class Home:
         self.nets = [nets[one.weights] for one in field.sections]
         self.conditions = [_conditions(one).to(self.device) for one in field.sections]
         self.channels = field.channels
-        self.shares = self._shares(field) if field.is_joint else ()
+        self.shares = self._wanted(field) if field.is_joint else ()
 
     def velocity(
         self,
@@ -386,6 +390,12 @@ class Home:
                 if self.shares:
                     made = joint(made, state[(slice(None), *inner)], time, self.shares)
             return np.asarray(made.cpu())
+
+    def _wanted(self, field: DiffusionField) -> tuple[float, ...]:
+        """Shares of the phases of the volume: those that it is guided to, or those that the networks mean."""
+        if field.guide is not None and field.guide.fraction is not None:
+            return (field.guide.fraction, 1 - field.guide.fraction)
+        return self._shares(field)
 
     def _shares(self, field: DiffusionField) -> tuple[float, ...]:
         """Shares of the phases that the networks mean when they see noise; the mean over the planes."""

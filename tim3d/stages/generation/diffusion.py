@@ -38,8 +38,8 @@ class Diffusion(Generator):
     planes : {"joint", "mean", "alternating"}, optional
         Of networks of sections: what the three planes of every voxel tell together in each step;
         the mean of their velocities; or one family of planes in each step by turns, at a third of
-        the work (default: joint; mean of grey values, with a local fraction or a target, and with
-        the sampler heun).
+        the work (default: joint; mean of grey values, with a local fraction, and with the sampler
+        heun).
     harmonise : int
         How often every step is done; between two of them noise takes the state back.
     conditions : mapping of name to number or class, optional

@@ -225,7 +225,7 @@ def _coarse(
 def _usual_planes(asked: Asked, about: LocalNetworkDescription) -> Planes:
     """Rule of networks of sections: planes are taken together where that is possible."""
     alone = about.phases is None or about.coarse is not None
-    plain = alone or asked.target or asked.sampler == "heun"
+    plain = alone or asked.sampler == "heun"
     return "mean" if plain else "joint"
 
 

@@ -214,7 +214,7 @@ def generate(
         Of diffusion by sections: what the three planes of a voxel tell together in every step; the
         mean of their velocities, which makes too much of the most frequent phase; or planes of one
         direction in each step by turns, at a third of the work (default: joint; mean of grey values,
-        with a local fraction or a target, and with the sampler heun).
+        with a local fraction, and with the sampler heun).
     harmonise : int, optional
         Of diffusion: how often every step is done; between two of them noise takes the state back
         (default: 1).

@@ -115,10 +115,10 @@ def _check_names(option: str, given: Mapping[str, float]) -> None:
 
 
 def _check_process(process: ReverseProcess) -> None:
-    if process.sampler != "euler" or process.harmonise != 1:
+    if process.sampler == "heun" or process.harmonise != 1:
         raise ArgumentError(
-            "guidance moves the estimates of Euler's steps, each of which is done once: leave out --sampler and "
-            "--harmonise, or --target"
+            "guidance moves the estimate of a step, which is evaluated once and done once: leave out --sampler heun "
+            "and --harmonise, or --target"
         )
     if not any(map(is_guided, process.evaluations())):
         raise ArgumentError(

@@ -44,7 +44,7 @@ from tim3d.kernels.generation.guidance import (
     steepness,
     usual_factor,
 )
-from tim3d.kernels.generation.iterated import Iterated
+from tim3d.kernels.generation.iterated import Iterated, Means
 from tim3d.stages.generation.guided_passes import (
     Between,
     MoveWork,
@@ -147,11 +147,14 @@ class GuidedIteration(Iteration):
             return
         if not begun:
             self._start()
+        means = None
         for number in range(1, self.generator.passes + 1):
             if number in self.guided:
-                self._guided_step(number)
+                step = self._guided_step(number, means)
             else:
-                run(self.step(number), progress=self.options.progress)
+                step = self.step(number, means)
+                run(step, progress=self.options.progress)
+            means = self._means(step) if self.generator.balances else None
         found = self._found_cut()
         reached = self._reached(found["cut"])
         self.unfinished.begin({"status": "writing", "reached": reached, **found})
@@ -210,19 +213,19 @@ class GuidedIteration(Iteration):
         )  # fmt: skip
         return found.conductivity
 
-    def velocities(self, number: int) -> Pass:
-        """The first pass of a guided step."""
+    def velocities(self, number: int, means: Means | None = None) -> Pass:
+        """The first pass of a guided step; `means` are those of the state before."""
         return self._pass(
             f"{number:03d}-velocity",
-            VelocityWork(self.between, number, self.options.durable),
+            VelocityWork(self.between, number, self.options.durable, means),
             Grid(self.generator.domain.shape, self.block, self.generator.reach(number)),
             (self.states.voxel_bytes, 5),
             (self.generator.tile_edge,) * 3,
         )
 
-    def _guided_step(self, number: int) -> None:
-        """Run both passes of a step, and decide between them how far it is moved."""
-        first = self.velocities(number)
+    def _guided_step(self, number: int, means: Means | None) -> Pass:
+        """Run both passes of a step, and decide between them how far it is moved; return the second."""
+        first = self.velocities(number, means)
         run(first, progress=self.options.progress)
         moves = dict(self._attributes()["moves"])
         if str(number) not in moves:
@@ -232,12 +235,13 @@ class GuidedIteration(Iteration):
         move = Move(decided["plain"], decided["heated"], decided["usual"], decided["cut"])
         second = self._pass(
             f"{number:03d}-of-{self.generator.passes}",
-            MoveWork(self.between, number, move, self.options.durable),
+            MoveWork(self.between, number, move, self.options.durable, means),
             Grid(self.generator.domain.shape, self.block, (0, 0, 0)),
             (self.states.voxel_bytes + 9, self.states.voxel_bytes),
             (self.generator.tile_edge,) * 3,
         )
         run(second, progress=self.options.progress)
+        return second
 
     def _attributes(self) -> dict[str, Any]:
         return store.node_attributes(self.sample, self.states.node)

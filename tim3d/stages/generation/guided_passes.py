@@ -23,7 +23,14 @@ from tim3d.kernels.generation.guidance import (
     soft_codes,
     steepness,
 )
-from tim3d.kernels.generation.iterated import State, advanced, covering, tiles
+from tim3d.kernels.generation.iterated import (
+    Means,
+    State,
+    advanced,
+    covering,
+    sums_of,
+    tiles,
+)
 from tim3d.kernels.generation.reverse_process import Evaluation, moved
 from tim3d.stages.generation.iteration import States
 from tim3d.storage import scratch, shards
@@ -87,6 +94,7 @@ class VelocityWork:
     between: Between
     number: int
     durable: bool
+    means: Means | None = None
 
     def read(self, block: Block) -> State:
         """Read the state before around the tiles of the block."""
@@ -103,6 +111,8 @@ class VelocityWork:
             If a velocity is not finite.
         """
         made, core = self.between.generator, _place(self.between.generator, block.core)
+        if self.means is not None:
+            inputs = made.balanced(self.number, inputs, self.means)
         velocity = advanced(made, self.number, core, inputs, None, self._velocity)[0]
         if not np.isfinite(velocity).all():
             raise ConvergenceError(
@@ -164,6 +174,7 @@ class MoveWork:
     number: int
     move: Move
     durable: bool
+    means: Means | None = None
 
     def read(self, block: Block) -> tuple[State, np.ndarray, np.ndarray, np.ndarray | None]:
         """Read state, velocity, codes, and the derivatives of the conductivity within the volume."""
@@ -186,6 +197,8 @@ class MoveWork:
     ) -> State:
         """State after the step, with the estimate of the data moved in the volume."""
         state, velocity, codes, heat = inputs
+        if self.means is not None:
+            state = self.between.generator.balanced(self.number, state, self.means)
         made, inner = self.between.generator, self._inner(block)
         one, guide = made.process.evaluations()[self.number - 1], made.guide
         assert guide is not None
@@ -195,19 +208,21 @@ class MoveWork:
             move = moved_estimate(codes[at], heat, factors, self.move, steepness(one.at))
             velocity = velocity.copy()
             velocity[at] = guided_velocity(one, velocity[at], move)
-        return moved(one, state, velocity[None], None).astype(made.stored)
+        noise = made.noise(self.number, _place(made, block.core))
+        return moved(one, state, velocity[None], None, noise).astype(made.stored)
 
     def _inner(self, block: Block) -> Box:
         return self.between.volume.clip(block.core)
 
     def write(self, block: Block, outputs: State) -> dict[str, Any]:
-        """Write whole tiles."""
+        """Write whole tiles, and return the sums from which the mean of the state follows."""
         self.between.states.write(self.number, block.core, outputs, durable=self.durable)
-        return {}
+        return {"sums": sums_of(outputs)} if self.between.generator.balances else {}
 
     def block_bytes(self, core: Triple, read: Triple) -> int:
-        """Bytes of state, velocity, codes and derivatives, of copies, and of numbers of 8 bytes."""
-        return 96 * math.prod(core)
+        """Bytes of state, velocity, codes and derivatives, of copies, of noise, and of numbers of 8 bytes."""
+        drawn = self.between.generator.process.evaluations()[self.number - 1].drawn[0]
+        return (96 + 32 * drawn) * math.prod(core)
 
 
 def guided_velocity(one: Evaluation, velocity: np.ndarray, move: np.ndarray) -> np.ndarray:
