@@ -14,8 +14,8 @@ compiled kernels do not count.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -105,10 +105,9 @@ def shape_of(sample: str) -> Triple:
 
 def seconds(action: Callable[[], Any]) -> float:
     """Processor time, user and system, of this process."""
-    before = os.times()
+    before = time.process_time()
     action()
-    after = os.times()
-    return max(after.user + after.system - before.user - before.system, 0.0)
+    return time.process_time() - before
 
 
 def best(action: Callable[[], Any], runs: int = 3) -> float:
@@ -241,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, took, limit in rows(given.folder / "timed", shape, only):
         each = 1e9 * took / np.prod(shape)
         share = f"{limit / took:.2f}" if limit else ""
-        print(f"| {name} | {took:.2f} | {each:.1f} | {limit:.2f} | {share} |", flush=True)
+        print(f"| {name} | {took:.4f} | {each:.1f} | {limit:.2f} | {share} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -175,15 +175,16 @@ def test_several_baselines_are_judged_as_if_each_were_alone(
     assert tim3d.plan("evaluate", url, baseline=three, options=QUIET) == []
     for name in ("phase", "third", "truth"):
         tim3d.label(url, field=name, keep=True, component=f"{name}_o", options=QUIET)
+    tim3d.label(url, field="truth", keep=True, component="again_o", options=QUIET)
     pieces = tim3d.evaluate(
-        url, field="phase_o", truth="truth_o", baseline=("third_o", "truth_o"), options=QUIET
+        url, field="phase_o", truth="truth_o", baseline=("third_o", "again_o"), options=QUIET
     )
     assert float(pieces.baseline_2_panoptic_quality) == 1 > float(pieces.panoptic_quality)
     # Names of fields may hold the commas at which the shell parts them.
     tim3d.label(url, field="third", keep=True, component="third_depth=1,phase=a", options=QUIET)
     given = {"field": "phase_o", "truth": "truth_o", "options": QUIET}
-    parted = tim3d.evaluate(url, baseline=["third_depth=1", "phase=a", "truth_o"], **given)
-    assert parted.attrs["baseline_fields"] == ["third_depth=1,phase=a", "truth_o"]
+    parted = tim3d.evaluate(url, baseline=["third_depth=1", "phase=a", "again_o"], **given)
+    assert parted.attrs["baseline_fields"] == ["third_depth=1,phase=a", "again_o"]
     assert float(parted.baseline_panoptic_quality) == float(pieces.baseline_panoptic_quality)
     with pytest.raises(ArgumentError, match="each once"):
         tim3d.evaluate(url, baseline=("third", "third"), options=QUIET)
