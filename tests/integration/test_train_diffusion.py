@@ -295,7 +295,10 @@ def test_a_volume_is_generated_with_its_coarse_field(sample: str, tmp_path: Path
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ({"coarse_window": 39.0}, "give 4 voxels or more, as --coarse-window 40"),
+        (
+            {"coarse_window": 39.0},
+            "give a finite length of 4 voxels or more, as --coarse-window 40",
+        ),
         ({"coarse_window": 170.0}, "640 x 640 nm have no room for 16 windows of 170 nm"),
         ({"coarse_window": 0.0}, "--coarse-window 40"),
     ],

@@ -249,7 +249,7 @@ def test_the_mean_of_a_joint_state_is_that_of_the_data_at_its_time(tmp_path: Pat
             "volumes",
             SHAPE,
             {"tile": 7},
-            "multiples of 2 voxels only; give such, for example --tile 6",
+            "multiples of 2 voxels only; give one above 0, for example --tile 6",
         ),
         ("volumes", (9, 10, 12), {"periodic": True}, "give --shape 8,10,12"),
         ("volumes", SHAPE, {"steps": 0}, "give 1 or more"),

@@ -55,8 +55,9 @@ def cells_of(window_nm: float, shape: Triple, spacing_nm: Point) -> Triple:
     ):
         coarsest = max(spacing_nm[axis] for axis in axes)
         raise ArgumentError(
-            f"a window of {window_nm:g} nm for the local fraction, in voxels of {coarsest:g} nm: give {LEAST} voxels "
-            f"or more, as --coarse-window {LEAST * coarsest:g}; some times the size of the structures is best"
+            f"a window of {window_nm:g} nm for the local fraction, in voxels of {coarsest:g} nm: give a "
+            f"finite length of {LEAST} voxels or more, as --coarse-window {LEAST * coarsest:g}; "
+            "some times the size of the structures is best"
         )
     windows = [shape[axis] * spacing_nm[axis] / window_nm for axis in axes]
     if min(windows) < ALONG or math.prod(windows) < WINDOWS:

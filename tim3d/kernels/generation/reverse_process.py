@@ -115,7 +115,7 @@ class ReverseProcess:
         if min(self.steps, self.harmonise) < 1 or self.passes > MOST_PASSES:
             raise ArgumentError(
                 f"{self.steps} steps, each done {self.harmonise} times: give 1 or more of both, and at most "
-                f"{MOST_PASSES} passes; for example --steps 16"
+                f"{MOST_PASSES} passes; for example --steps 16 --harmonise 1"
             )
 
     @property

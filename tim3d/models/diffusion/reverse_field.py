@@ -142,7 +142,7 @@ class DiffusionField(Guidable):
             domain = " x ".join(map(str, self.domain.shape))
             raise ArgumentError(
                 f"tiles of {self.tile} voxels in a domain of {domain}: the network commutes with shifts by multiples "
-                f"of {whole} voxels only; give such, for example --tile {max(1, self.tile // whole) * whole}"
+                f"of {whole} voxels only; give one above 0, for example --tile {max(1, self.tile // whole) * whole}"
             )
         if self.share is not None and (self.phases is None or len(self.phases) != 2):
             raise ArgumentError(

@@ -260,7 +260,8 @@ def _share(fractions: Mapping[str, float] | None, about: LocalNetworkDescription
         )
     if set(fractions) != set(names) or not all(0 < v < 1 for v in fractions.values()):
         raise ArgumentError(
-            f"--fractions are of the phases {' and '.join(names)}, between 0 and 1; got {dict(fractions)}"
+            f"--fractions are of the phases {' and '.join(names)}, between 0 and 1; got "
+            f"{','.join(f'{name}={value:g}' for name, value in fractions.items())}"
         )
     if abs(sum(fractions.values()) - 1) > 1e-6:
         raise ArgumentError(f"--fractions add up to 1, not {sum(fractions.values()):g}")
