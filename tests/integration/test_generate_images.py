@@ -163,7 +163,7 @@ def test_the_amount_of_the_coarse_field_changes_images_of_networks_that_have_one
     assert json.loads((tmp_path / "2.0" / "masks.json").read_text())["question"]["coarse"] == 2
     with pytest.raises(ArgumentError, match=r"from 0 to below 4\.14"):
         generate_images.plan(coarse, tmp_path / "out", coarse=5.0)
-    with pytest.raises(ArgumentError, match="coarse is -1; it is a number from 0 on"):
+    with pytest.raises(ArgumentError, match="--coarse -1: give a number from 0 on"):
         generate_images.plan(coarse, tmp_path / "out", coarse=-1.0)
     with pytest.raises(ArgumentError, match="trained without the local fraction: leave --coarse"):
         generate_images.plan(net, tmp_path / "out", coarse=0.5)

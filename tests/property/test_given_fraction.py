@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tim3d.grid import Triple
 from tim3d.models.diffusion.reverse_field import DiffusionField
 from tim3d.stages.generation.given_fraction import GivenFraction, given_fraction
 from tim3d.stages.generation.iteration import StepWork
+from tim3d.storage import store
 
 pytest.importorskip("torch", reason="networks need torch: pip install 'tim3d[seg]'")
 SHAPE = (10, 18, 13)
@@ -141,6 +143,18 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path, graded: str) -
     plain = Diffusion(saved(tmp_path, "volumes"), coarse_sample=graded, device="cpu")
     with pytest.raises(ArgumentError, match="--coarse-sample is about the local fraction"):
         plain.of_shape(SHAPE)
+
+
+def test_a_box_across_faces_reads_no_more_than_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(1).uniform(0.2, 0.8, [4 * n for n in SHAPE])
+    field = fraction(given(tmp_path, values.astype(np.float32), "finer"), periodic=True)
+    box, plain, read = Box((-2,) * 3, (2,) * 3), store.read_box, []
+    monkeypatch.setattr(store, "read_box", lambda a, part: [read.append(part), plain(a, part)][1])
+    field.standardised(box)
+    assert sum(math.prod(part.shape) for part in read) <= (4 * 4 + 2) ** 3
+    assert len(read) == 8
 
 
 def test_the_peak_of_memory_is_below_what_a_plan_counts(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.stencils import Volume
 from tim3d.kernels.conduction import stencil
+from tim3d.kernels.conduction.multigrid import relax
 from tim3d.kernels.conduction.thread_pool import Team
 
 shapes = st.tuples(st.integers(1, 14), st.integers(1, 19), st.integers(1, 20))
@@ -52,16 +53,15 @@ def test_codes_that_no_voxel_has_change_no_bit(
 def test_half_sweeps_at_once_are_those_one_after_the_other(
     name: str, threads: int, shape: tuple[int, int, int], seed: int, halves: int
 ) -> None:
-    volume, relax = Volume(shape, (1, 1, 1), seed), getattr(stencil, name)
+    volume, half = Volume(shape, (1, 1, 1), seed), getattr(stencil, name)
     last, (x, *arguments, colour) = volume.call(name)
     planes, colours = range(1, last + 1), [(colour + n) % 2 for n in range(halves)]
     found, expected = x.copy(), x.copy()
     with Team(threads) as team:
-        team.smooth(relax, planes, 2**30, [found, *arguments], colours, neighbours(found))
+        relax(team, half, planes, 2**30, [found, *arguments], colours, neighbours(found))
     with Team(1) as team:
-        team.smooth(
-            relax, planes, 0, [expected, *arguments], colours, neighbours(expected), apart=True
-        )
+        given = [expected, *arguments]
+        relax(team, half, planes, 0, given, colours, neighbours(expected), apart=True)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -80,8 +80,8 @@ def test_ghosts_are_filled_after_every_half_sweep() -> None:
     colours = [colour, 1 - colour, colour]
     for apart in (False, True):
         with Team(2) as team:
-            team.smooth(
-                stencil.relax_codes, range(1, last + 1), 2**30, [x, *arguments], colours,
-                lambda: calls.append(1), apart,
+            relax(
+                team, stencil.relax_codes, range(1, last + 1), 2**30, [x, *arguments], colours,
+                lambda: calls.append(1), apart=apart,
             )  # fmt: skip
     assert len(calls) == 6

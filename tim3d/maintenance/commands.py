@@ -15,14 +15,16 @@ def show(sample: str) -> Iterator[str]:
     sample : str
         Path or URL of the sample.
     """
+    from tim3d.maintenance.validation import ended_by
     from tim3d.storage import scratch, store
 
     identity = store.open_sample(sample).attrs["tim3d"]
     yield f"{sample} (schema {identity['schema']})"  # type: ignore[index, call-overload]
     for name in store.nodes(sample):
         record = store.node_attributes(sample, name)
-        if scratch.owner(name, record):
-            yield f"  {name}: temporary arrays of a run that has not ended"
+        if owner := scratch.owner(name, record):
+            again = ended_by(sample, owner, record)
+            yield f"  {name}: temporary arrays of a run that has not ended; run again: {again}"
             continue
         content = _field(sample, name) if record.get("kind") == "field" else "dataset"
         yield f"  {name}: {content}; {store.why_outdated(sample, name) or record.get('status', 'not made by tim3d')}"

@@ -115,12 +115,17 @@ def _check_node(sample: str, name: str, root: zarr.Group, deep: bool) -> Iterato
 
 def _left_over(sample: str, name: str, owner: str, record: Mapping[str, Any]) -> Fault:
     """Temporary arrays that a killed run left, with the command that goes on from them."""
-    command = renewal(record, sample) if record.get("command") else f"what makes {owner!r}"
+    command = ended_by(sample, owner, record)
     return Fault(
         name,
         "holds temporary arrays of a run that has not ended",
         f"Run again: {command} - it removes them. If you want no such run, delete the folder {sample}/{name}",
     )
+
+
+def ended_by(sample: str, owner: str, record: Mapping[str, Any]) -> str:
+    """Command that goes on from the temporary arrays of a killed run, or what it makes where none is recorded."""
+    return renewal(record, sample) if record.get("command") else f"what makes {owner!r}"
 
 
 def _outdated(sample: str, name: str, record: Mapping[str, Any]) -> Iterator[Fault]:

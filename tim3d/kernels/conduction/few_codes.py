@@ -3,7 +3,8 @@
 A look-up in a table keeps the processor from working on several voxels at once. Of few codes the
 conductance of a face is one of three or four numbers that follow from the voxel's own code, chosen by
 comparisons, and a row is worked on as a whole. The operations on a voxel are those of `stencil`, in
-their order, so that the bits are the same: 2 to 3.5 times as fast in the cache.
+their order, so that the bits are the same; in the cache it is 1.5 to 2.5 times as fast
+(benchmarks/RESULTS.md, "Half sweeps at once").
 
 `tables` are conductances along the three axes, from each conducting code to each code, as tuples: the
 compiler makes one version of a kernel for two codes that conduct and one for three.

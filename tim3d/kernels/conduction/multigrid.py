@@ -29,6 +29,7 @@ import numpy as np
 from tim3d.grid import Triple, triple
 from tim3d.kernels.conduction.arrays import F32
 from tim3d.kernels.conduction.ghost_layers import Halo, Wrap, cuts
+from tim3d.kernels.conduction.relaxation import relax_ends
 from tim3d.kernels.conduction.thread_pool import Workers
 
 SWEEPS = 2
@@ -328,12 +329,53 @@ class Multigrid:
         b[1:-1] = self._team.from_numpy(np.concatenate(parts))
 
     def _sweep(self, level: Level, x: Any, b: Any, colours: tuple[int, int]) -> None:
-        halo, arguments = level.halo, (x, b, *level.conductances)
         turned = [(colour + level.start) % 2 for colour in colours * SWEEPS]
-        self._team.smooth(
-            level.relax, level.planes, level.cells, arguments, turned,
-            partial(halo.refresh, x), apart=any(halo.wrap[1:]),
+        relax(
+            self._team, level.relax, level.planes, level.cells, (x, b, *level.conductances), turned,
+            partial(level.halo.refresh, x), apart=any(level.halo.wrap[1:]),
         )  # fmt: skip
+
+
+def relax(
+    team: Workers,
+    half: Callable[..., None],
+    planes: range,
+    voxels: int,
+    arguments: Sequence[Any],
+    colours: Sequence[int],
+    refresh: Callable[[], None],
+    *,
+    apart: bool = False,
+) -> None:
+    """Make half sweeps of Gauss-Seidel, in one pass over memory where there is a kernel for it.
+
+    Parameters
+    ----------
+    team : Workers
+        Executor of the kernels.
+    half : callable
+        Kernel of half a sweep.
+    planes, voxels, arguments
+        As for `Workers.run`, without the colour.
+    colours : sequence of int
+        Colour of each half sweep; they alternate.
+    refresh : callable
+        Fills the ghosts; called after each half sweep.
+    apart : bool
+        Every half sweep has to be complete before the next begins, because ghosts along the other
+        axes depend on it.
+    """
+    at_once = None if apart else team.kernels.AT_ONCE.get(half)
+    if at_once is None:
+        for colour in colours:
+            team.run(half, planes, voxels, *arguments, colour)
+            refresh()
+        return
+    team.run(at_once, planes, voxels, *arguments, colours[0], len(colours))
+    refresh()
+    for number, colour in enumerate(colours[1:], 1):
+        team.run(relax_ends, planes, voxels, half, number, *arguments, colour)
+        refresh()
 
 
 def inverse(faces: F32, wrap: Wrap = (False, False, False)) -> F32:

@@ -6,6 +6,7 @@ Arrays, codes and conductances are those of `stencil`; `colour` is 0 or 1 on the
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numba as nb
 import numpy as np
@@ -34,7 +35,7 @@ def relax_codes(start: int, stop: int, x: F32, b: F32, codes: U8, pairs: F32, co
 # Half sweeps one after the other read the volume from memory each time. Here a plane is taken through
 # all of them while it lies in the cache: half sweep k follows one plane and one row behind k - 1, whose
 # values it needs from both neighbours. At the ends of the range the neighbours belong to another thread
-# or slab, so every half sweep leaves out one plane more, and `Team.smooth` makes those up:
+# or slab, so every half sweep leaves out one plane more, and `relax_ends` makes those up:
 #
 #     z          start                            stop - 1
 #     k = 0        o   o   o   o   o   o   o   o   o        o  made here
@@ -128,6 +129,15 @@ def _relax_faces(z: int, low: int, high: int, x: F32, b: F32, faces: F32, colour
             row[i] = inflow / total if total > 0 else mine[i]
         for i in range(1 + (z + y + colour) % 2, x.shape[2] - 1, 2):
             mine[i] = row[i]
+
+
+def relax_ends(
+    start: int, stop: int, half: Callable[..., None], number: int, *arguments: Any
+) -> None:
+    """Make up the planes that half sweep `number` of a smoothing has left out at the ends of its range."""
+    low = min(start + number, stop)
+    half(start, low, *arguments)
+    half(max(stop - number, low), stop, *arguments)
 
 
 # What makes several half sweeps in one pass over memory, by what makes one.

@@ -33,6 +33,7 @@ from tim3d.kernels.conduction.few_codes import (
     three_conduct,
     two_conduct,
 )
+from tim3d.kernels.conduction.relaxation import AT_ONCE as AT_ONCE
 from tim3d.kernels.conduction.relaxation import relax_codes as relax_codes
 from tim3d.kernels.conduction.relaxation import relax_faces as relax_faces
 

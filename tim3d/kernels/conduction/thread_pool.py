@@ -12,7 +12,6 @@ import numba as nb
 import numpy as np
 
 from tim3d.kernels.conduction import stencil
-from tim3d.kernels.conduction.relaxation import AT_ONCE
 
 # Below this many voxels one thread is faster than several.
 SERIAL = 2**15
@@ -47,33 +46,6 @@ class Workers(Protocol):
             Number of voxels, by which small work is not divided.
         *arguments
             Further arguments of the kernel.
-        """
-
-    def smooth(
-        self,
-        relax: Callable[..., None],
-        planes: range,
-        voxels: int,
-        arguments: Sequence[Any],
-        colours: Sequence[int],
-        refresh: Callable[[], None],
-        apart: bool,
-    ) -> None:
-        """Make half sweeps of Gauss-Seidel.
-
-        Parameters
-        ----------
-        relax : callable
-            Kernel of half a sweep.
-        planes, voxels, arguments
-            As for `run`.
-        colours : sequence of int
-            Colour of each half sweep; they alternate.
-        refresh : callable
-            Fills the ghosts; called after each half sweep.
-        apart : bool
-            Every half sweep has to be complete before the next begins, because ghosts along the other
-            axes depend on it.
         """
 
     def zeros(self, shape: Sequence[int], dtype: Any) -> Any:
@@ -131,52 +103,11 @@ class Team:
 
     def run(self, kernel: Callable[..., None], planes: range, voxels: int, *arguments: Any) -> None:
         """Call the kernel on `planes`, in one thread if the volume has few `voxels`."""
-        self._share(self._cuts(planes, voxels), kernel, *arguments)
-
-    def smooth(
-        self,
-        relax: Callable[..., None],
-        planes: range,
-        voxels: int,
-        arguments: Sequence[Any],
-        colours: Sequence[int],
-        refresh: Callable[[], None],
-        apart: bool = False,
-    ) -> None:
-        """Make half sweeps of Gauss-Seidel, in one pass over memory unless they have to be `apart`."""
-        if apart:
-            for colour in colours:
-                self.run(relax, planes, voxels, *arguments, colour)
-                refresh()
+        if self._pool is None or voxels < SERIAL:
+            kernel(planes.start, planes.stop, *arguments)
             return
-        cuts = self._cuts(planes, voxels)
-        self._share(cuts, AT_ONCE[relax], *arguments, colours[0], len(colours))
-        refresh()
-        for number, colour in enumerate(colours[1:], 1):
-            self._share(cuts, _relax_ends, relax, number, *arguments, colour)
-            refresh()
-
-    def _cuts(self, planes: range, voxels: int) -> list[int]:
-        """Planes at which the threads' parts begin and end."""
-        threads = 1 if voxels < SERIAL else self.threads
-        return [planes.start + len(planes) * n // threads for n in range(threads + 1)]
-
-    def _share(self, cuts: Sequence[int], kernel: Callable[..., None], *arguments: Any) -> None:
-        """Call ``kernel(start, stop, *arguments)`` on each part, and wait for all."""
-        others = [
-            self._pool.submit(kernel, a, b, *arguments)
-            for a, b in pairwise(cuts[1:])
-            if self._pool is not None
-        ]
+        cuts = [planes.start + len(planes) * n // self.threads for n in range(self.threads + 1)]
+        others = [self._pool.submit(kernel, a, b, *arguments) for a, b in pairwise(cuts[1:])]
         kernel(cuts[0], cuts[1], *arguments)
         for other in others:
             other.result()
-
-
-def _relax_ends(
-    start: int, stop: int, relax: Callable[..., None], number: int, *arguments: Any
-) -> None:
-    """Make up the planes that half sweep `number` has left out at the ends of a part."""
-    low = min(start + number, stop)
-    relax(start, low, *arguments)
-    relax(max(stop - number, low), stop, *arguments)

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from tim3d.errors import ArgumentError
 from tim3d.grid import Box, Triple, triple
 from tim3d.kernels.generation.generator import Generator, as_data, listed
+from tim3d.kernels.generation.lattice_weights import REACH
 from tim3d.kernels.generation.philox import Noise
 from tim3d.kernels.generation.spectral_field import SpectralField, classes
 from tim3d.phases import Phases
@@ -33,9 +34,6 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Reals: TypeAlias = npt.NDArray[np.float32]
 Labels: TypeAlias = npt.NDArray[np.uint8]
 Point: TypeAlias = tuple[float, float, float]
-
-# Reach of a Gaussian kernel in standard deviations; there it has 3e-4 of its height.
-REACH = 4.0
 
 
 def levels(fractions: tuple[float, ...]) -> tuple[float, ...]:

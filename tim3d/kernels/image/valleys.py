@@ -40,11 +40,11 @@ class Slope:
         """Return a sentence about the two classes that it parts.
 
         >>> Slope(0, 120.0, 0.013).said("pore", "solid")[:50]
-        'no valley of the histogram parts pore from solid: '
+        'the histogram has no valley between pore and solid'
         """
         return (
-            f"no valley of the histogram parts {darker} from {brighter}: one bin more than the threshold "
-            f"{self.threshold:g} moves {100 * self.moved:.2g} % of all voxels"
+            f"the histogram has no valley between {darker} and {brighter}: raising the threshold {self.threshold:g} "
+            f"by one bin moves {100 * self.moved:.2g} % of all voxels"
         )
 
 

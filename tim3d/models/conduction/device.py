@@ -80,21 +80,6 @@ class Device:
         finally:
             stencil.fusing.reset(before)
 
-    def smooth(
-        self,
-        relax: Callable[..., None],
-        planes: range,
-        voxels: int,
-        arguments: Sequence[Any],
-        colours: Sequence[int],
-        refresh: Callable[[], None],
-        apart: bool = False,
-    ) -> None:
-        """Make half sweeps of Gauss-Seidel, one after the other."""
-        for colour in colours:
-            self.run(relax, planes, voxels, *arguments, colour)
-            refresh()
-
 
 def _torch_type(dtype: DTypeLike) -> torch.dtype:
     return torch.from_numpy(np.zeros(0, dtype)).dtype

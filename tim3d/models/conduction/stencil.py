@@ -37,6 +37,8 @@ PER_VOXEL = 64
 # A smaller slab, in voxels, is relaxed as a whole and half of it discarded: launching work on a
 # device takes longer.
 SMALL = 2**18
+# Kernels that make several half sweeps in one pass, by the one that makes half a sweep: none on a device.
+AT_ONCE: dict[Callable[..., None], Callable[..., None]] = {}
 
 # Whether formulas are compiled; `tim3d.models.conduction.device` sets it for each call.
 fusing: ContextVar[bool] = ContextVar("fusing", default=False)

@@ -49,7 +49,7 @@ class Drawing:
                 "guidance a number from 0 on, and the seed from 0 to 2^64 - 1"
             )
         if not 0 <= self.coarse < math.inf:
-            raise ArgumentError(f"coarse is {self.coarse:g}; it is a number from 0 on")
+            raise ArgumentError(f"--coarse {self.coarse:g}: give a number from 0 on")
 
 
 def domain_edge(spec: LocalNetworkSpec, edge: int) -> int:

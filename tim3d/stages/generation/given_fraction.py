@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tim3d.errors import ArgumentError, InputError
 from tim3d.grid import AXES, Box, Triple, triple
 from tim3d.kernels.generation.coarse_field import CoarseLaw
+from tim3d.kernels.generation.generator import repeats
 from tim3d.kernels.generation.lattice_weights import Three, Weights, sums
 from tim3d.storage import store
 
@@ -69,18 +70,25 @@ class GivenFraction:
             for axis, (a, b) in enumerate(zip(box.start, box.stop, strict=True))
         ]
         low, high = (triple(one.span[end] for one in found) for end in range(2))
-        values = store.read_box(store.field_array(self.sample, self.field), Box(low, high))
-        self._check(values, low)
+        values = self._read(Box(low, high))
         planes = sums(values.astype(np.float64), low, cast(Three, tuple(found)))
         out = np.empty(box.shape, np.float32)
         for place, plane in zip(out, planes, strict=True):
             place[...] = self.law.standardised(plane)
         return out
 
+    def _read(self, box: Box) -> npt.NDArray[np.float32]:
+        """Values of a box that may lie across faces, each part by itself: the field is as large as it may be."""
+        array, out = store.field_array(self.sample, self.field), np.empty(box.shape, np.float32)
+        for place, source in repeats(box, self.shape):
+            out[place] = store.read_box(array, source)
+            self._check(out[place], source.start)
+        return out
+
     def bytes(self, shape: Triple) -> int:
         """Bytes of what is read for a box of voxels of the volume, and of its copy."""
-        steps = zip(shape, self.spacing_nm, self.own_nm, self.shape, strict=True)
-        read = tuple(min(n, math.ceil(length * new / own) + 2) for length, new, own, n in steps)
+        steps = zip(shape, self.spacing_nm, self.own_nm, strict=True)
+        read = tuple(math.ceil(length * new / own) + 2 for length, new, own in steps)
         along_z = 24 * shape[0] * read[1] * read[2]
         planes = 64 * (math.prod(shape[1:]) + sum(shape))
         return READ_BYTES * math.prod(read) + along_z + 4 * math.prod(shape) + planes
@@ -94,7 +102,7 @@ class GivenFraction:
         first, count = np.floor(places), self.shape[axis]
         nodes = first.astype(np.int64)[:, None] + np.arange(2)
         share = places - first
-        inside = nodes % count if self.periodic else np.clip(nodes, 0, count - 1)
+        inside = nodes if self.periodic else np.clip(nodes, 0, count - 1)
         return Weights(inside, np.stack([1 - share, share], axis=1))
 
     def _check(self, values: np.ndarray, low: Triple) -> None:
